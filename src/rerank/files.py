@@ -1,0 +1,39 @@
+"""Writing so that a reader sees the old file, the new file, or none: never half of one."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, and nothing when there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a free temporary path beside ``target``; rename it to ``target`` on success, delete it on failure.
+
+    Works for a file and for a folder; an existing ``target`` is replaced. The caller creates what it yields.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    remove(partial)
+    try:
+        yield partial
+        if target.is_dir():
+            remove(target)
+        partial.replace(target)
+    finally:
+        remove(partial)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON with stable formatting and a final newline; refuses NaN and infinity (ValueError)."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
