@@ -1,0 +1,45 @@
+"""What several test files share: a base model that is real in every respect but its size."""
+
+import string
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import BertConfig, BertModel, BertTokenizer
+
+
+def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
+    """Write a randomly initialised bi-encoder (32 dimensions, 2 layers) in Hub layout and return ``folder``.
+
+    Any text can be tokenised: ``words`` (lower case) are single tokens, all others fall into letters.
+    """
+    letters = string.ascii_lowercase + string.digits
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.punctuation, *letters, *(f"##{c}" for c in letters)]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys([*pieces, *words]))}
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=128).save_pretrained(folder)
+    transformer = Transformer(str(folder))
+    pooling = Pooling(transformer.get_embedding_dimension(), "mean")
+    encoder = SentenceTransformer(modules=[transformer, pooling], device="cpu")
+    encoder.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert() -> Callable[..., Path]:
+    """Give the function ``tiny_bert(folder, words=()) -> folder``, see `_write_tiny_bert`."""
+    return _write_tiny_bert

@@ -1,0 +1,361 @@
+"""Every kind of source gives the same pairs, and every bad one a line, an exit code and nothing half-written."""
+
+import io
+import os
+import pty
+import resource
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pandas as pd
+import pull_project
+import pytest
+from fsspec.implementations.http import DEFAULT_BLOCK_SIZE
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank.errors import UserError
+from rerank.fetch import fetch
+from stages import pull
+
+LIMIT = 1_000_000
+
+
+def parquet() -> bytes:
+    stream = io.BytesIO()
+    pull_project.pairs().to_parquet(stream)
+    return stream.getvalue()
+
+
+def write_zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def fails(source: Path | str, target: Path, message: str, *, limit: int = LIMIT) -> None:
+    """Expect the one-line error ``message`` from fetching ``source``, which it names."""
+    with pytest.raises(UserError, match=message) as caught:
+        fetch(str(source), target, max_bytes=limit)
+    assert str(caught.value).startswith(f"{source}: ")
+    assert "\n" not in str(caught.value)
+
+
+@contextmanager
+def serving(handler: object) -> Iterator[str]:
+    """Run a web server on this machine and give its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:  # type: ignore[arg-type]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *args: object) -> None: ...
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Sends a zip's first bytes and then zeros for ever, without saying how many."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        try:
+            self.wfile.write(b"PK\3\4")
+            while True:
+                self.wfile.write(bytes(100_000))
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["file", "name without suffix", "folder", "zip", "zip of a folder named .parquet", "web file", "web zip"],
+)
+def test_every_kind_of_source_gives_the_same_pairs(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "in put"
+    parts = folder / "training_pairs.parquet"
+    parts.mkdir(parents=True)
+    (folder / "pairs.parquet").write_bytes(parquet())
+    (folder / "pairs").write_bytes(parquet())
+    (parts / "part.0.parquet").write_bytes(parquet())
+    write_zip(folder / "pairs.zip", {"pairs.parquet": parquet()})
+    write_zip(
+        folder / "parts.zip", {"training_pairs.parquet/": b"", "training_pairs.parquet/part.0.parquet": parquet()}
+    )
+    with serving(partial(Quiet, directory=folder)) as address:
+        source = {
+            "file": folder / "pairs.parquet",
+            "name without suffix": folder / "pairs",
+            "folder": parts,
+            "zip": folder / "pairs.zip",
+            "zip of a folder named .parquet": folder / "parts.zip",
+            "web file": f"{address}/pairs.parquet",
+            "web zip": f"{address}/parts.zip?download=1",
+        }[kind]
+        fetch(str(source), tmp_path / "raw", max_bytes=LIMIT)
+    assert all(name.endswith(".parquet") for name in pull_project.contents(tmp_path / "raw"))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "raw"), pull_project.pairs())
+
+
+def test_the_source_is_copied_and_never_linked(tmp_path: Path) -> None:
+    source = tmp_path / "pairs.parquet"
+    source.write_bytes(parquet())
+    fetch(str(source), tmp_path / "raw", max_bytes=LIMIT)
+    assert source.stat().st_nlink == 1
+    assert not source.samefile(tmp_path / "raw/pairs.parquet")
+
+
+def test_only_parquet_files_are_kept(tmp_path: Path) -> None:
+    others = [
+        "README.md",
+        "__MACOSX/._part.0.parquet",
+        "._part.0.parquet",
+        ".hidden/part.parquet",
+        "run.sh",
+        "link.parquet/",
+    ]
+    members = {"a/part.0.parquet": parquet(), **dict.fromkeys(others, b"")}
+    fetch(str(write_zip(tmp_path / "pairs.zip", members)), tmp_path / "from zip", max_bytes=LIMIT)
+    with zipfile.ZipFile(tmp_path / "pairs.zip") as archive:
+        archive.extractall(tmp_path / "folder")
+    fetch(str(tmp_path / "folder"), tmp_path / "from folder", max_bytes=LIMIT)
+    for kept in ("from zip", "from folder"):
+        assert pull_project.contents(tmp_path / kept) == {"a/part.0.parquet": parquet()}
+
+
+EVIL = ["/evil.parquet", "../evil.parquet", "a/../../evil.parquet", "a/../evil.parquet", "..", r"..\evil.parquet"]
+EVIL += [
+    r"C:\evil.parquet",
+    "C:evil.parquet",
+    "c:/evil.parquet",
+    r"\\server\share\evil.parquet",
+    "//server/evil.parquet",
+]
+EVIL += ["../evil.txt", "/etc/passwd"]
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_no_member_leads_outside_the_target(tmp_path: Path, name: str) -> None:
+    archive = write_zip(tmp_path / "evil.zip", {"good.parquet": parquet(), name: parquet()})
+    fails(archive, tmp_path / "raw", "leads outside the target")
+    assert set(pull_project.contents(tmp_path)) == {"evil.zip"}
+
+
+@given(st.lists(st.sampled_from(["..", ".", "a", "/", "\\", "C:", "~", "b.parquet", ""]), min_size=1, max_size=6))
+def test_whatever_the_members_are_called_nothing_appears_outside(pieces: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        archive = write_zip(folder / "evil.zip", {"/".join(pieces) + ".parquet": parquet()})
+        (folder / "deep").mkdir()
+        with suppress(UserError):
+            fetch(str(archive), folder / "deep/raw", max_bytes=LIMIT)
+        assert all(path == "evil.zip" or path.startswith("deep/raw/") for path in pull_project.contents(folder))
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("part.0.parquet")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    fails(tmp_path / "link.zip", tmp_path / "raw", "'part.0.parquet' is a link")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("second", ["part.parquet", "./part.parquet", "part.parquet/part.parquet"])
+def test_two_members_in_one_place_are_refused(tmp_path: Path, second: str) -> None:
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        archive.writestr("part.parquet", parquet())
+        archive.writestr(second, parquet())
+    fails(tmp_path / "twice.zip", tmp_path / "raw", "more than once")
+
+
+def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_before_it_writes(tmp_path: Path) -> None:
+    bomb = write_zip(tmp_path / "bomb.zip", {"a.parquet": bytes(LIMIT // 2 + 1), "b.parquet": bytes(LIMIT // 2 + 1)})
+    assert bomb.stat().st_size < LIMIT / 100
+    fails(bomb, tmp_path / "raw", r"larger than max_source_gb \(0.001\): raise it in params.yaml")
+    assert not pull_project.contents(tmp_path / "raw")
+
+
+def test_an_archive_that_lies_about_its_sizes_never_writes_more_than_the_limit(tmp_path: Path) -> None:
+    bomb = write_zip(tmp_path / "bomb.zip", {"a.parquet": bytes(10 * LIMIT)})
+    lie = bomb.read_bytes().replace(struct.pack("<I", 10 * LIMIT), struct.pack("<I", 1000))
+    bomb.write_bytes(lie)
+    fails(bomb, tmp_path / "raw", "can't be unpacked|larger than")
+    assert sum(map(len, pull_project.contents(tmp_path / "raw").values())) <= LIMIT
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_source_larger_than_the_limit_is_refused(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/part.0.parquet").write_bytes(parquet())
+    source = tmp_path / "parts" if kind == "folder" else tmp_path / "parts/part.0.parquet"
+    fails(source, tmp_path / "raw", "larger than max_source_gb", limit=1000)
+
+
+def test_a_download_of_unknown_size_stops_within_a_block_of_the_limit(tmp_path: Path) -> None:
+    with serving(Endless) as address:
+        fails(f"{address}/pairs.zip", tmp_path / "raw", "larger than max_source_gb")
+    assert sum(map(len, pull_project.contents(tmp_path / "raw").values())) <= LIMIT + DEFAULT_BLOCK_SIZE
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    whole = write_zip(tmp_path / "whole.zip", {"part.parquet": os.urandom(5000)}).read_bytes()
+    damaged = {
+        "cut.zip": whole[:-100],
+        "bit.zip": whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:],
+        "locked.zip": whole[:6] + b"\1" + whole[7:].replace(b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"),
+    }
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+        fails(tmp_path / name, tmp_path / f"raw {name}", r"the zip can't be unpacked \(.*\): download or pack it again")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("page.zip", b"<!DOCTYPE html>", "begins with b'<!DO', so it is neither a parquet file nor a zip"),
+        ("empty.parquet", b"", "begins with b'', so it is neither"),
+        ("pairs.csv", b"user_id,book_id", "begins with b'user', so it is neither"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_with_its_first_bytes(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    fails(tmp_path / name, tmp_path / "raw", message)
+
+
+def test_a_source_that_is_missing_or_holds_no_parquet_is_named(tmp_path: Path) -> None:
+    fails(tmp_path / "nowhere.zip", tmp_path / "raw 1", "no such file or folder: correct `source` in params.yaml")
+    fails(write_zip(tmp_path / "csv.zip", {"pairs.csv": b"a,b"}), tmp_path / "raw 2", "holds no .parquet file")
+    (tmp_path / "empty").mkdir()
+    fails(tmp_path / "empty", tmp_path / "raw 3", "holds no .parquet file")
+
+
+def test_an_address_that_gives_nothing_is_named_with_the_reason(tmp_path: Path) -> None:
+    with serving(partial(Quiet, directory=tmp_path)) as address:
+        fails(f"{address}/nothing.zip", tmp_path / "raw 1", r"can't be fetched \(404")
+    fails(f"{address}/nothing.zip", tmp_path / "raw 2", r"can't be fetched \(Cannot connect")
+    fails("remote://nobody/pairs.zip", tmp_path / "raw 3", "remote 'nobody' doesn't exist: see `dvc remote list`")
+    fails("floppy://a/pairs.zip", tmp_path / "raw 4", "can't be fetched .*Unsupported URL type floppy://")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pull_project.make_project(tmp_path_factory.mktemp("pull") / "project")
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = shutil.copytree(template, tmp_path / "project")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": None}, "column 'label' is missing"),
+        ({"user_ctx": 5}, "column 'user_ctx' holds int64, not text"),
+        ({"user_id": [None, *"abcde"]}, "column 'user_id' is null or blank in 1 of 6 rows"),
+        ({"book_text": [None, *"abcde"]}, "column 'book_text' is null or blank in 1 of 6 rows"),
+        ({"label": 7}, "column 'label' holds 7"),
+    ],
+)
+def test_a_source_that_breaks_the_schema_leaves_the_earlier_data_as_it_was(
+    project: Path, change: dict[str, object], message: str
+) -> None:
+    pull_project.pairs().to_parquet("good.parquet")
+    pull.main("good.parquet", Path("data/raw"))
+    before = pull_project.contents(project / "data")
+    bad = pull_project.pairs().assign(**{name: value for name, value in change.items() if value is not None})
+    bad.drop(columns=[name for name, value in change.items() if value is None]).to_parquet("bad.parquet")
+    with pytest.raises(UserError, match=f"^bad.parquet: {message}"):
+        pull.main("bad.parquet", Path("data/raw"))
+    assert pull_project.contents(project / "data") == before
+
+
+def test_a_parquet_file_cut_short_is_named_as_the_source(project: Path) -> None:
+    Path("cut.parquet").write_bytes(parquet()[:-50])
+    with pytest.raises(UserError, match=r"^cut.parquet: not a readable parquet file"):
+        pull.main("cut.parquet", Path("data/raw"))
+
+
+def test_the_stage_ends_with_one_line_and_exit_code_1(project: Path) -> None:
+    result = pull_project.pull(project, "nowhere.zip")
+    assert result.returncode == 1
+    assert result.stderr == "error: nowhere.zip: no such file or folder: correct `source` in params.yaml\n"
+    result = pull_project.pull(project, "remote://nobody/pairs.zip")
+    assert result.returncode == 1
+    assert "remote 'nobody' doesn't exist" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(project: Path) -> None:
+    noise = pull_project.pairs().assign(book_text=[os.urandom(200_000).hex() for _ in range(6)])
+    noise.to_parquet("large.parquet")
+    write_zip(Path("large.zip"), {"part.parquet": Path("large.parquet").read_bytes()})
+    for source in ("large.parquet", "large.zip"):
+        pull_project.set_params(project, source=source)
+        result = subprocess.run(
+            [sys.executable, "-m", "stages.pull", source, "data/raw"],
+            env=pull_project.environment(project, {}),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 1
+        assert result.stderr.startswith("error: the disk is full (")
+        assert result.stderr.count("\n") == 1
+        assert not pull_project.contents(project / "data")
+
+
+def test_a_terminal_sees_the_progress(project: Path) -> None:
+    write_zip(Path("pairs.zip"), {"part.parquet": parquet()})
+    terminal, stderr = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    command = [sys.executable, "-m", "stages.pull", "pairs.zip", "data/raw"]
+    subprocess.run(command, env=pull_project.environment(project, {}), stderr=stderr, check=True)
+    seen = os.read(terminal, 10_000).decode()
+    os.close(terminal)
+    os.close(stderr)
+    assert "unpacking pairs.zip: 100%" in seen
+
+
+def test_dvc_restores_the_earlier_data_after_a_failure_whatever_the_source_is_called(project: Path) -> None:
+    write_zip(Path("my pairs, 2024.zip"), {"part.parquet": parquet()})
+    pull_project.set_params(project, source="my pairs, 2024.zip")
+    result = pull_project.command(project, "dvc", "repro")
+    assert result.returncode == 0, result.stderr
+    before = pull_project.contents(project / "data")
+    assert "raw/part.parquet" in before
+    Path("broken.zip").write_bytes(b"PK\3\4 and no more")
+    pull_project.set_params(project, source="broken.zip")
+    result = pull_project.command(project, "dvc", "repro")
+    assert result.returncode != 0
+    assert "error: broken.zip: the zip can't be unpacked" in result.stderr
+    pull_project.command(project, "dvc", "checkout").check_returncode()
+    assert pull_project.contents(project / "data") == before
