@@ -1,0 +1,86 @@
+"""Give every user of the sample to training, validation or test, and count each book's positives in training alone.
+
+The user's hash decides, so a user never moves when the table grows, and a model is always measured on people whom
+it has not seen. The popularity counts are a baseline's whole knowledge: they come from all clean positives of the
+training users, not only from the sampled ones, because a weak baseline would flatter the model.
+"""
+
+import sys
+from pathlib import Path
+
+import duckdb
+
+from rerank import hashing
+from rerank.errors import UserError, run
+from rerank.files import replacing
+from rerank.pairs import COLUMNS
+from rerank.params import declared
+
+SPLITS = ("train", "validation", "test")
+
+
+def split(
+    pairs: duckdb.DuckDBPyRelation,
+    positives: duckdb.DuckDBPyRelation,
+    *,
+    seed: int,
+    validation_share: float,
+    test_share: float,
+) -> dict[str, duckdb.DuckDBPyRelation]:
+    """Return the `SPLITS` of ``pairs``, sorted by user and pair hash, and ``popularity`` (book_id, positives).
+
+    Args:
+        pairs: relation with `COLUMNS`.
+        positives: relation (user_id, book_id) that popularity is counted from, in training users alone.
+    """
+    name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
+    columns = ", ".join(COLUMNS)
+    order = f"user_id, {hashing.pair_order(seed)}"
+    parts = {split: pairs.filter(f"{name} = '{split}'").project(columns).order(order) for split in SPLITS}
+    counts = positives.filter(f"{name} = 'train'").aggregate("book_id, count(*) AS positives", "book_id")
+    return {**parts, "popularity": counts.order("book_id")}
+
+
+def check(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Check the written splits of a folder.
+
+    Raises:
+        UserError: when a split has no pairs, no positives or no negatives.
+        AssertionError: when a user is in two splits.
+    """
+    seen: dict[str, str] = {}
+    for split in SPLITS:
+        written = connection.read_parquet(str(folder / f"{split}.parquet"))
+        by_user = written.aggregate(
+            "user_id, count(*) FILTER (label > 0) AS positives, count(*) FILTER (label = 0) AS negatives", "user_id"
+        ).fetchall()
+        counts = {
+            "pairs": sum(positives + negatives for _, positives, negatives in by_user),
+            "positives": sum(positives for _, positives, _ in by_user),
+            "negatives": sum(negatives for _, _, negatives in by_user),
+        }
+        for noun, count in counts.items():
+            if count == 0:
+                more = "lower validation_share or test_share" if split == "train" else f"raise {split}_share"
+                raise UserError(
+                    f"split: {split} has no {noun} ({len(by_user):,} users): raise max_users in params.yaml, or {more}"
+                )
+        for user, _, _ in by_user:
+            assert user not in seen, f"user {user!r} is in {seen[user]} and in {split}"
+            seen[user] = split
+
+
+def main(sampled: Path, target: Path) -> None:
+    """Write train, validation, test and popularity.parquet to ``target``."""
+    params = declared("split")
+    connection = duckdb.connect()
+    pairs, positives = (connection.read_parquet(str(sampled / f"{name}.parquet")) for name in ("pairs", "positives"))
+    with replacing(target) as partial:
+        partial.mkdir()
+        for name, part in split(pairs, positives, **params).items():
+            part.write_parquet(str(partial / f"{name}.parquet"), compression="zstd")
+        check(connection, partial)
+
+
+if __name__ == "__main__":
+    run(main, *map(Path, sys.argv[1:]))

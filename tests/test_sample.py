@@ -1,0 +1,413 @@
+"""The sample: what stays follows from the seed, the ids and the user's own rows, and what goes is counted once."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from rerank import hashing, leaks
+from rerank.errors import UserError
+from rerank.pairs import COLUMNS, SourceColumns, read
+from stages.sample import sample, share_longer
+
+ROOT = Path(__file__).resolve().parents[1]
+TITLE_PATTERN = r"^Title: ([^|]+)"
+PARAMS: dict[str, Any] = {
+    "seed": 42,
+    "max_users": None,
+    "min_positives": 1,
+    "positives_per_user": 2,
+    "negatives_per_positive": 2,
+    "eval_positives": 3,
+    "eval_negatives": 5,
+    "validation_share": 0.3,
+    "test_share": 0.3,
+    "title_pattern": TITLE_PATTERN,
+}
+REASONS = [
+    "contradictions",
+    "leaked",
+    "empty_texts",
+    "duplicates",
+    "users_below_min_positives",
+    "users_without_negatives",
+    "users_beyond_max_users",
+    "beyond_the_lists",
+]
+Row = tuple[str, str, str | None, str | None, int]
+
+
+def frame(rows: Sequence[Row]) -> pd.DataFrame:
+    texts = dict.fromkeys(COLUMNS[:4], "str")
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**texts, "label": "int32"})
+
+
+def take(table: Sequence[Row], *, files: int = 0, threads: int = 2, **changes: Any) -> tuple[list[Row], dict[str, Any]]:
+    """Sample the rows, read from parquet files when ``files`` > 0; return sorted pairs and counts."""
+    connection = duckdb.connect(config={"threads": threads, "preserve_insertion_order": False})
+    with tempfile.TemporaryDirectory() as folder:
+        for n in range(files):
+            frame(table[n::files]).to_parquet(f"{folder}/part.{n}.parquet", index=False)
+        if files:
+            read(connection, Path(folder), SourceColumns(*COLUMNS))
+        else:
+            connection.register("pairs", frame(table))
+        try:
+            counts = sample(connection, **{**PARAMS, **changes})
+        except UserError as error:
+            return [], {"error": str(error)}
+        return sorted(connection.execute(f"SELECT {', '.join(COLUMNS)} FROM sampled").fetchall()), counts
+
+
+def reader(user: str, *, positives: int = 3, negatives: int = 3, context: str = "likes Nothing") -> list[Row]:
+    labels = [1] * positives + [0] * negatives
+    return [(user, f"b{n}", context, f"Title: Book {n} | rest", label) for n, label in enumerate(labels)]
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+@st.composite
+def tables(draw: st.DrawFn, users: str = "abcdefgh") -> list[Row]:
+    """A few readers with repeated, contradictory, leaked and empty rows among the others."""
+    random = Random(draw(st.integers(0, 2**32)))
+    table: list[Row] = []
+    for user in users[: draw(st.integers(1, len(users)))]:
+        context, books = f"Favorite books: Book {random.randrange(12)}", random.randint(1, 12)
+        for _ in range(random.randint(1, 20)):
+            book, label = random.randrange(books), random.choice([0, 0, 1, 2])
+            text = random.choice([f"Title: Book {book} | rest"] * 8 + ["no title", " ", None])
+            row: Row = (user, str(book), random.choice([context] * 12 + ["", None]), text, label)
+            table += [row] * random.choice([1, 1, 1, 2])
+    if draw(st.booleans()):  # half of the tables without contradictions: most pairs stay
+        first = {(row[0], row[1]): row[4] for row in reversed(table)}
+        table = [(*row[:4], first[row[0], row[1]]) for row in table]
+    return table
+
+
+def reference(table: Sequence[Row], **changes: Any) -> tuple[list[Row], Counter[str]]:
+    """The same sample by plain loops."""
+    params = {**PARAMS, **changes}
+    pairs: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in table:
+        pairs[row[0], row[1]].append(row)
+    dropped: Counter[str] = Counter()
+    users: dict[str, list[Row]] = {user: [] for user, _ in pairs}
+    for (user, book), rows in pairs.items():
+        filled = [row for row in rows if (row[2] or "").strip() and (row[3] or "").strip()]
+        if len({row[4] for row in rows}) > 1:
+            dropped["contradictions"] += len(rows)
+        elif any(row[2] == f"Favorite books: Book {book}" and "Title" in (row[3] or "") for row in rows):
+            dropped["leaked"] += len(rows)
+        elif not filled:
+            dropped["empty_texts"] += len(rows)
+        else:
+            dropped["duplicates"] += len(rows) - 1
+            users[user].append(min(filled))
+    kept: list[Row] = []
+    left = params["max_users"] or len(users)
+    for user in sorted(users, key=lambda user: md5(f"user|{params['seed']}|{user}")):
+        rows = sorted(users[user], key=lambda row: md5(f"pair|{params['seed']}|{user}|{row[1]}"))
+        positives, negatives = [row for row in rows if row[4] > 0], [row for row in rows if row[4] == 0]
+        if len(positives) < params["min_positives"]:
+            dropped["users_below_min_positives"] += len(rows)
+        elif not negatives:
+            dropped["users_without_negatives"] += len(rows)
+        elif left == 0:
+            dropped["users_beyond_max_users"] += len(rows)
+        else:
+            left -= 1
+            share = int(md5(f"split|{params['seed']}|{user}")[:8], 16) / 16**8
+            if share < params["validation_share"] + params["test_share"]:
+                stay = positives[: params["eval_positives"]] + negatives[: params["eval_negatives"]]
+            else:
+                stay = positives[: params["positives_per_user"]]
+                stay = stay + negatives[: len(stay) * params["negatives_per_positive"]]
+            dropped["beyond_the_lists"] += len(rows) - len(stay)
+            kept += stay
+    return sorted(kept), dropped
+
+
+@settings(max_examples=35, deadline=None)
+@given(tables(), st.integers(1, 3), st.one_of(st.none(), st.integers(1, 5)))
+def test_the_sample_and_its_counts_equal_those_of_plain_loops_and_add_up(
+    table: list[Row], min_positives: int, max_users: int | None
+) -> None:
+    pairs, counts = take(table, min_positives=min_positives, max_users=max_users)
+    expected, dropped = reference(table, min_positives=min_positives, max_users=max_users)
+    assert pairs == expected
+    if pairs:
+        assert list(counts["dropped"]) == REASONS
+        assert {reason: count for reason, count in counts["dropped"].items() if count} == +dropped
+        assert counts["raw"]["rows"] == len(table) == counts["sampled"]["rows"] + sum(counts["dropped"].values())
+        assert counts["raw"]["users"] == counts["sampled"]["users"] + sum(counts["dropped_users"].values())
+
+
+@settings(max_examples=20, deadline=None)
+@given(tables(), st.randoms(use_true_random=False), st.integers(1, 4))
+def test_the_sample_does_not_depend_on_row_order_or_on_partitioning_into_files(
+    table: list[Row], random: Random, files: int
+) -> None:
+    shuffled = random.sample(table, len(table))
+    assert take(table) == take(shuffled, files=files)
+
+
+@settings(max_examples=20, deadline=None)
+@given(tables(users="abcd"), tables(users="efgh"))
+def test_the_pairs_of_a_user_do_not_depend_on_the_other_users(table: list[Row], others: list[Row]) -> None:
+    alone, together = take(table)[0], take(table + others)[0]
+    assert alone == [row for row in together if row[0] in "abcd"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(tables(), st.integers(1, 4), st.integers(0, 4))
+def test_max_users_keeps_whole_users_and_a_larger_number_only_adds_users(table: list[Row], few: int, more: int) -> None:
+    everyone, small, large = take(table)[0], take(table, max_users=few)[0], take(table, max_users=few + more)[0]
+    users = {row[0] for row in small}
+    assert len(users) == min(few, len({row[0] for row in everyone}))
+    assert small == [row for row in large if row[0] in users]
+    assert large == [row for row in everyone if row[0] in {row[0] for row in large}]
+
+
+def test_training_users_get_distinct_negatives_in_proportion_and_test_users_longer_lists() -> None:
+    table = [row for n in range(30) for row in reader(f"u{n}", positives=n % 4 + 1, negatives=20)]
+    connection = duckdb.connect()
+    name = hashing.split_name(42, validation_share=0.3, test_share=0.3)
+    splits = dict(
+        connection.execute(f"SELECT user_id, {name} FROM (SELECT 'u' || range AS user_id FROM range(30))").fetchall()
+    )
+    by_user: dict[str, list[Row]] = defaultdict(list)
+    for row in take(table)[0]:
+        by_user[row[0]].append(row)
+    assert set(splits.values()) == {"train", "validation", "test"}
+    for user, rows in by_user.items():
+        positives = int(user[1:]) % 4 + 1
+        wanted = (min(positives, 2), min(positives, 2) * 2) if splits[user] == "train" else (min(positives, 3), 5)
+        negatives = {row[1] for row in rows if row[4] == 0}
+        assert (sum(row[4] > 0 for row in rows), len(negatives)) == wanted
+        assert len(rows) == sum(wanted)
+
+
+def test_users_and_pairs_stay_in_the_order_of_their_md5() -> None:
+    table = [row for n in range(6) for row in reader(f"u{n}", positives=5, negatives=5)]
+    pairs, _ = take(table, max_users=2, positives_per_user=1, eval_positives=1)
+    assert {row[0] for row in pairs} == set(sorted((f"u{n}" for n in range(6)), key=lambda u: md5(f"user|42|{u}"))[:2])
+    for user, book in ((row[0], row[1]) for row in pairs if row[4]):
+        assert book == min((f"b{n}" for n in range(5)), key=lambda b: md5(f"pair|42|{user}|{b}"))
+
+
+def test_another_seed_chooses_other_users() -> None:
+    table = [row for n in range(40) for row in reader(f"u{n}")]
+    assert {row[0] for row in take(table, max_users=10)[0]} != {row[0] for row in take(table, max_users=10, seed=1)[0]}
+
+
+def test_a_pair_with_two_labels_is_dropped_whole_even_when_both_are_positive() -> None:
+    graded = [("u", "x", "c", "t", 1), ("u", "x", "c", "t", 2), ("u", "y", "c", "t", 0), ("u", "y", "c", "t", 1)]
+    pairs, counts = take([*reader("u", positives=1, negatives=1), *graded])
+    assert [row[1] for row in pairs] == ["b0", "b1"]
+    assert counts["dropped"]["contradictions"] == 4
+
+
+def test_graded_labels_stay_and_every_label_above_0_is_a_positive() -> None:
+    rows = [("u", f"b{label}", "c", "t", label) for label in range(6)]
+    pairs, counts = take(rows, positives_per_user=9, eval_positives=9)
+    assert [row[4] for row in pairs] == [0, 1, 2, 3, 4, 5]
+    assert counts["sampled"]["positives"] == 5
+    assert counts["positives_per_user"] == {"mean": 5.0, "median": 5.0, "min": 5, "max": 5}
+
+
+def test_of_a_pair_with_several_texts_the_lowest_filled_one_stays_in_whatever_order_they_come() -> None:
+    versions: list[Row] = [
+        ("u", "x", "c2", "a", 1),
+        ("u", "x", "c1", "z", 1),
+        ("u", "x", "c0", None, 1),
+        ("u", "x", "", "a", 1),
+    ]
+    rows = reader("u", positives=1, negatives=1)
+    pairs, counts = take(rows + versions)
+    assert pairs == take(versions[::-1] + rows)[0]
+    assert pairs[-1] == ("u", "x", "c1", "z", 1)
+    assert counts["dropped"] == {**dict.fromkeys(REASONS, 0), "duplicates": 3}
+
+
+@pytest.mark.parametrize("blank", [None, "", "  ", "\n\t"])
+def test_a_pair_without_context_or_text_is_dropped_and_counted(blank: str | None) -> None:
+    rows = [*reader("u", positives=1, negatives=1), ("u", "x", blank, "t", 1), ("u", "y", "c", blank, 0)]
+    pairs, counts = take(rows)
+    assert [row[1] for row in pairs] == ["b0", "b1"]
+    assert counts["dropped"]["empty_texts"] == 2
+
+
+def test_leaked_pairs_are_dropped_and_books_without_a_title_are_kept_and_counted() -> None:
+    rows = [
+        *reader("u", positives=1, negatives=2, context="Favorite books: Book 2 by Someone; Emma by Jane Austen"),
+        ("u", "x", "Favorite books: Emma by Jane Austen", "Emma, a novel", 1),
+    ]
+    pairs, counts = take(rows)
+    assert [row[1] for row in pairs] == ["b0", "b1", "x"]
+    assert counts["dropped"]["leaked"] == 1
+    assert counts["rows_without_title"] == 1
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    table = [row for n in range(300) for row in reader(f"u{n}", positives=n % 7, negatives=8)]
+    assert take(table, threads=1) == take(table, threads=4)
+
+
+TOLKIEN = "The Lord of the Rings"
+
+
+@pytest.mark.parametrize(
+    ("title", "context", "found"),
+    [
+        ("It", "Favorite books: It Ends with Us by Colleen Hoover", False),
+        ("It", "Favorite books: It by Stephen King; Dune by Frank Herbert", True),
+        ("It", "Dune, It and Emma", True),
+        ("Dune (Dune, #1)", "Favorite books: Dune by Frank Herbert", True),
+        ("Dune", "Favorite books: Dune (Dune Chronicles #1) by Frank Herbert", True),
+        ("Dune", "Favorite books: Dune Messiah (Dune, #2) by Frank Herbert", False),
+        ("Sapiens: A Brief History of Humankind", "Sapiens by Yuval Noah Harari", True),
+        ("Sapiens", "Sapiens: A Brief History of Humankind by Yuval Noah Harari", True),
+        ("Sapiens - A Brief History of Humankind", "Sapiens: A Brief History of Humankind", True),
+        (f"{TOLKIEN}: The Fellowship of the Ring", f"{TOLKIEN}: The Two Towers by J.R.R. Tolkien", False),
+        (f"{TOLKIEN}: The Fellowship of the Ring", f"{TOLKIEN}: The Fellowship of the Ring", True),
+        (f"{TOLKIEN}: The Fellowship of the Ring", f"{TOLKIEN}: The Two Towers; {TOLKIEN} by Tolkien", True),
+        ("The Fellowship of the Ring", f"{TOLKIEN}: The Fellowship of the Ring", True),
+        ("Pride and Prejudice", "likes: Pride & Prejudice, Emma", True),
+        ("Pride and Prejudice", "likes: Prejudice and Pride", False),
+        ("Eats, Shoots & Leaves: The Zero Tolerance Approach", "Eats, Shoots and Leaves by Lynne Truss", True),
+        ("Stand by Me", "Favorite books: Stand by Me by Someone", True),
+        ("S.", "Favorite books: S. by J.J. Abrams", True),
+        ("S.", "Favorite books: The Magician's Nephew by C.S. Lewis", False),
+        ("Ender's Game", "I read Emma and “Ender’s Game”.", True),
+        ("Les Misérables", "LES MISERABLES by Victor Hugo", True),
+        ("Les Mise\u0301rables", "Les Misérables by Victor Hugo", True),
+        ("Moby-Dick or, The Whale", "Moby-Dick by Herman Melville", True),
+        ("Dune", "Favourites:\n- Emma\n- Dune\n- It", True),
+        ("What If?: Serious Answers", "What If? by Randall Munroe", True),
+        ("Война и мир", "Любимые книги: Война и мир; Анна Каренина", True),
+        ("The O'Reilly Book", "It's the O'Reilly book", False),
+        ("???", "What??? Really", False),
+        ("", "Dune by Frank Herbert", False),
+    ],
+)
+def test_a_title_leaks_when_the_context_names_it_as_a_whole(title: str, context: str, found: bool) -> None:
+    named = leaks.title_parts(leaks.literal(f"Title: {title} | Genres: x"), TITLE_PATTERN)
+    condition = leaks.leaked("context", "title", leaks.main_title("title"))
+    query = f"SELECT {condition} FROM (SELECT {leaks.parts(leaks.literal(context))} AS context, {named} AS title)"
+    assert bool(duckdb.connect().execute(query).fetchall()[0][0]) is found
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """A token a word, and three special ones a pair; it cuts and pads unless it is told not to."""
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=50)
+    return tokenizer
+
+
+def test_a_pair_is_too_long_when_its_words_and_the_three_special_tokens_exceed_max_length() -> None:
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE sampled (user_ctx VARCHAR, book_text VARCHAR)")
+    connection.executemany(
+        "INSERT INTO sampled VALUES (?, ?)",
+        [("a b c", "a b c d"), ("a b c", "a b c d e"), ("a", "a b c d"), ("a", "a")],
+    )
+    assert share_longer(connection, tiny_tokenizer(), max_length=10) == 0.25
+    assert share_longer(connection, tiny_tokenizer(), max_length=9) == 0.5
+    assert share_longer(connection, tiny_tokenizer(), max_length=100) == 0
+
+
+def project(folder: Path, rows: Sequence[Row], **params: Any) -> None:
+    """Make a DVC project with the repository's dvc.yaml and params.yaml, changed where ``params`` says so."""
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    no_scm = True\n")
+    (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    lines = [(line.partition(":")[0], line) for line in (ROOT / "params.yaml").read_text().splitlines()]
+    changed = [f"{key}: {json.dumps(params[key])}" if key in params else line for key, line in lines]
+    (folder / "params.yaml").write_text("\n".join(changed))
+    (folder / "data/raw").mkdir(parents=True)
+    frame(rows).to_parquet(folder / "data/raw/pairs.parquet", index=False)
+    (folder / "models/base").mkdir(parents=True)
+    tiny_tokenizer().save(str(folder / "models/base/tokenizer.json"))
+
+
+def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
+    arguments = ["data/raw", "models/base", "data/sampled", "metrics/data.json"]
+    return subprocess.run(
+        [sys.executable, "-m", "stages.sample", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_stage_writes_sorted_pairs_and_the_counts_and_the_same_bytes_again(tmp_path: Path) -> None:
+    rows = [row for n in range(20) for row in reader(f"u{n}", positives=n % 5, negatives=6)]
+    project(tmp_path, rows, max_length=8, max_users=9)
+    outputs = []
+    for _ in range(2):
+        result = run_stage(tmp_path)
+        assert result.returncode == 0, result.stderr
+        outputs.append([(tmp_path / name).read_bytes() for name in ("data/sampled/pairs.parquet", "metrics/data.json")])
+    assert outputs[0] == outputs[1]
+    pairs = pd.read_parquet(tmp_path / "data/sampled/pairs.parquet")
+    assert list(pairs.columns) == list(COLUMNS) and pairs["label"].dtype == "int32"
+    keys = [
+        (user, md5(f"pair|42|{user}|{book}")) for user, book in zip(pairs["user_id"], pairs["book_id"], strict=True)
+    ]
+    assert keys == sorted(keys)
+    counts = json.loads((tmp_path / "metrics/data.json").read_text())
+    assert counts["raw"] == {"rows": 160, "users": 20, "books": 10}
+    assert counts["dropped_users"] == {"below_min_positives": 12, "without_negatives": 0, "beyond_max_users": 0}
+    assert counts["sampled"]["users"] == pairs["user_id"].nunique() == 8
+    assert counts["longer_than_max_length"] == 1
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["raw", "sampled"]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"min_positives": 4}, ["none of 3 users is left", "min_positives (4)", "lower min_positives"]),
+        ({"title_pattern": "(?<=Title: )(.*)"}, ["params.yaml: title_pattern is '(?<=Title: )(.*)'", "RE2"]),
+        ({"base": "missing"}, ["models/base/tokenizer.json: missing", "base_model"]),
+        ({"base": "broken"}, ["models/base/tokenizer.json: not a readable tokenizer", "dvc repro"]),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_and_earlier_results_stay(
+    tmp_path: Path, params: dict[str, Any], words: list[str]
+) -> None:
+    project(tmp_path, [row for n in range(3) for row in reader(f"u{n}")], **params)
+    tokenizer = tmp_path / "models/base/tokenizer.json"
+    if params.get("base") == "missing":
+        tokenizer.unlink()
+    if params.get("base") == "broken":
+        tokenizer.write_text("{}")
+    (tmp_path / "data/sampled").mkdir()
+    (tmp_path / "data/sampled/pairs.parquet").write_text("earlier")
+    result = run_stage(tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ")
+    for word in words:
+        assert word in result.stderr
+    assert (tmp_path / "data/sampled/pairs.parquet").read_text() == "earlier"
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["raw", "sampled"]
+    assert not (tmp_path / "metrics").exists()
