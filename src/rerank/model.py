@@ -1,0 +1,109 @@
+"""Building, loading and running cross-encoders: the head, the device, the precision and the scores.
+
+A base without a head (a bi-encoder) gets a new one in the shape of the ettin rerankers, Pooling, Dense, LayerNorm,
+Dense to `scores`: stock sentence-transformers modules, so that the result loads with plain ``CrossEncoder(path)``.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+from torch import nn
+from transformers import AutoConfig
+
+# Parameters outside the pretrained layers, as CrossEncoderTrainer's loss sees their names.
+HEAD = r"^model\.([1-9]\d*)\.|\.classifier\."
+SCORING_BATCH = 64
+
+
+def has_head(folder: Path) -> bool:
+    """Whether the model in ``folder`` (Hub layout) already gives a score for a pair of texts."""
+    modules = folder / "modules.json"
+    if modules.exists():
+        heads = [folder / module["path"] / "config.json" for module in json.loads(modules.read_text())[1:]]
+        return any(
+            json.loads(config.read_text()).get("module_output_name") == "scores" for config in heads if config.exists()
+        )
+    config = json.loads((folder / "config.json").read_text())
+    return any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or [])
+
+
+def _dropouts(folder: Path, rate: float) -> dict[str, float]:
+    """Return every dropout of the model's config, under whatever name the architecture gives it, set to ``rate``."""
+    config = AutoConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
+    return {key: rate for key, value in config.items() if "dropout" in key and isinstance(value, (int, float))}
+
+
+def build(folder: Path, *, max_length: int, dropout: float, seed: int) -> CrossEncoder:
+    """Load a base model for training, with a new head where it has none.
+
+    Args:
+        folder: base model in Hub layout.
+        max_length: tokens of a pair; longer pairs are cut, the longer of the two texts first.
+        dropout: rate for every dropout of the pretrained layers.
+        seed: for the weights of a new head.
+    """
+    config = _dropouts(folder, dropout)
+    if has_head(folder):
+        return CrossEncoder(str(folder), max_length=max_length, config_kwargs=config, local_files_only=True)
+    transformer = Transformer(
+        str(folder),
+        config_kwargs={**config, "local_files_only": True},
+        processor_kwargs={"model_max_length": max_length},
+    )
+    transformer.max_seq_length = max_length
+    size = transformer.get_embedding_dimension()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = [
+            Dense(size, size, activation_function=nn.GELU()),
+            LayerNorm(size),
+            Dense(size, 1, activation_function=nn.Identity(), module_output_name="scores"),
+        ]
+    return CrossEncoder(modules=[transformer, Pooling(size, "mean"), *head])
+
+
+def load(folder: Path, *, max_length: int | None = None) -> CrossEncoder:
+    """Load a cross-encoder for scoring, cut at ``max_length`` tokens (its own maximum when None)."""
+    return CrossEncoder(str(folder), max_length=max_length, local_files_only=True)
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Return fp32 or bf16; ``auto`` takes bf16 where ``device`` computes in it rather than emulating it."""
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        native = torch.cuda.get_device_capability() >= (8, 0)
+    else:
+        native = device == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return "bf16" if native else "fp32"
+
+
+def score(model: CrossEncoder, contexts: Sequence[str], texts: Sequence[str], *, precision: str) -> np.ndarray:
+    """Return one raw score (a logit) for each pair, float32, shape (pairs,), with a progress bar.
+
+    Under bf16 the last layer still computes in fp32: eight bits of mantissa would tie candidates that differ.
+    """
+    device = model.device.type
+    bf16 = resolve_precision(precision, device) == "bf16"
+    saved = model.keep_in_fp32_modules or []
+    model.set_keep_in_fp32_modules([_last_linear(model)] if bf16 else saved)
+    try:
+        with torch.autocast(device_type=device, dtype=torch.bfloat16, enabled=bf16):
+            return model.predict(
+                list(zip(contexts, texts, strict=True)),
+                batch_size=SCORING_BATCH,
+                activation_fn=nn.Identity(),
+                show_progress_bar=True,
+            )
+    finally:
+        model.set_keep_in_fp32_modules(saved)
+
+
+def _last_linear(model: CrossEncoder) -> str:
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]

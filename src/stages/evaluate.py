@@ -1,0 +1,158 @@
+"""Score every test pair with every system and measure each per user.
+
+All systems rank the same candidate lists: chance, popularity, BM25, the untuned bi-encoder, the untuned cross-encoder
+where the base model is one, and the fine-tuned cross-encoder. The scores of every pair are kept, so that metrics and
+pictures can be made again without a model.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from rerank import baselines, model
+from rerank.errors import UserError, run
+from rerank.files import replacing, write_json
+from rerank.metrics import METRICS, check_scores, interval, paired_test, per_user, resamples
+from rerank.params import declared
+from rerank.report import report
+
+KEYS = ("user_id", "book_id", "label", "favourites")
+FINE_TUNED = "cross_encoder"
+# These may tie everything for good reason, such as books that nobody in training has read; models never do.
+COUNTING_SYSTEMS = ("popularity", "bm25")
+DIGITS = 6
+
+
+def evaluate(scores: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dict[str, Any]:
+    """Measure every system of a score table.
+
+    Args:
+        scores: one row a pair: `KEYS`, then one column of scores for each system, `FINE_TUNED` among them.
+        bootstrap_samples: resamples of the users behind each interval, and random sign flips of the paired test.
+        seed: for both; all systems and metrics share the resamples.
+
+    Returns:
+        The content of metrics/test.json: sizes, each system's metrics as means over users with their 95 % intervals
+        (and two over all pairs pooled), and the fine-tuned model against the system with the best mean nDCG@10.
+    """
+    systems = [column for column in scores.columns if column not in KEYS]
+    users, books, labels = (scores[key].to_numpy() for key in KEYS[:3])
+    measured = {system: per_user(users, books, labels, scores[system]) for system in systems}
+    drawn = resamples(scores["user_id"].nunique(), samples=bootstrap_samples, seed=seed)
+    positive = labels > 0
+    results: dict[str, dict[str, Any]] = {}
+    for system, values in measured.items():
+        results[system] = {metric: interval(values[metric], drawn) for metric in METRICS}
+        results[system]["pooled_roc_auc"] = roc_auc_score(positive, scores[system])
+        results[system]["pooled_average_precision"] = average_precision_score(positive, scores[system])
+    baseline_names = [system for system in systems if system != FINE_TUNED]
+    best = max(baseline_names, key=lambda system: results[system]["ndcg@10"]["mean"])
+    difference, p_value = paired_test(
+        measured[FINE_TUNED]["ndcg@10"], measured[best]["ndcg@10"], seed=seed, samples=bootstrap_samples
+    )
+    lists = pd.Series(positive).groupby(users)
+    return _rounded(
+        {
+            "users": len(lists),
+            "pairs": len(scores),
+            "candidates_per_user": _spread(lists.size()),
+            "positives_per_user": _spread(lists.sum()),
+            "systems": results,
+            "fine_tuned_vs_best_baseline": {"baseline": best, "ndcg@10_difference": difference, "p_value": p_value},
+        }
+    )
+
+
+def _spread(counts: pd.Series) -> dict[str, Any]:
+    return {"mean": float(counts.mean()), "min": int(counts.min()), "max": int(counts.max())}
+
+
+def _rounded(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _rounded(value) for key, value in content.items()}
+    return round(float(content), DIGITS) if isinstance(content, float) else content
+
+
+def check_test(test: pd.DataFrame, file: Path) -> None:
+    """Refuse a test split on which nothing can be measured.
+
+    Raises:
+        UserError: when there is no positive, or no user with both a positive and a negative.
+    """
+    if not (test["label"] > 0).any():
+        raise UserError(f"{file}: column 'label' has no positive in {len(test):,} rows: raise test_share or max_users")
+    if not (test["label"] > 0).groupby(test["user_id"]).nunique().gt(1).any():
+        raise UserError(f"{file}: column 'label' is above 0 in every row of every user with one: add negatives")
+
+
+def score_systems(
+    test: pd.DataFrame,
+    popularity: pd.Series,
+    *,
+    base: Path,
+    bi_encoder: Path,
+    cross_encoder: Path,
+    seed: int,
+    max_length: int,
+    precision: str,
+) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
+    """Yield each system's name and its scores, one a row of ``test``, in the order of the score table.
+
+    A (context, text) pair that several rows share is scored once.
+
+    Args:
+        test: pairs with `rerank.pairs.COLUMNS`.
+        popularity: training positives, indexed by book_id.
+        base, bi_encoder, cross_encoder: model folders; ``base`` is a system only where it has a head.
+    """
+    row = test.groupby(["user_ctx", "book_text"], sort=False).ngroup().to_numpy()
+    distinct = test.drop_duplicates(["user_ctx", "book_text"])
+    contexts, texts = distinct["user_ctx"].tolist(), distinct["book_text"].tolist()
+    yield "chance", baselines.chance(test["user_id"].tolist(), test["book_id"].tolist(), seed=seed)
+    yield "popularity", baselines.popularity(test["book_id"].tolist(), popularity)
+    yield "bm25", baselines.bm25(contexts, texts)[row]
+    yield "bi_encoder", baselines.bi_encoder(bi_encoder, contexts, texts, precision=precision)[row]
+    untuned = {"untuned_cross_encoder": base} if model.has_head(base) else {}
+    for system, folder in {**untuned, FINE_TUNED: cross_encoder}.items():
+        loaded = model.load(folder, max_length=max_length)
+        yield system, model.score(loaded, contexts, texts, precision=precision)[row]
+
+
+def main(split: Path, base: Path, bi_encoder: Path, cross_encoder: Path, scores: Path, metrics: Path) -> None:
+    """Read the test split and the models; write the score table and the metrics; print the result table."""
+    params = declared("evaluate")
+    file = split / "test.parquet"
+    test = pd.read_parquet(file)
+    check_test(test, file)
+    popularity = pd.read_parquet(split / "popularity.parquet").set_index("book_id")["positives"]
+    table = test[["user_id", "book_id", "label"]].copy()
+    table["favourites"] = test["user_ctx"].str.count(params["favourite_pattern"]).astype("int32")
+    systems = score_systems(
+        test,
+        popularity,
+        base=base,
+        bi_encoder=bi_encoder,
+        cross_encoder=cross_encoder,
+        seed=params["seed"],
+        max_length=params["max_length"],
+        precision=params["precision"],
+    )
+    for system, values in systems:
+        if system not in COUNTING_SYSTEMS:
+            check_scores(system, values)
+        table[system] = values
+    results = evaluate(table, bootstrap_samples=params["bootstrap_samples"], seed=params["seed"])
+    with replacing(scores) as partial:
+        table.to_parquet(partial, index=False)
+    write_json(metrics, results)
+    print(report(results))
+
+
+if __name__ == "__main__":
+    run(main, *map(Path, sys.argv[1:]))

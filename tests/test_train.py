@@ -1,0 +1,269 @@
+"""Training does what params.yaml says, keeps the best weights, and repeats to the byte."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sentence_transformers import CrossEncoder
+
+from rerank.card import model_card
+from rerank.errors import UserError
+from rerank.model import build, has_head, load, resolve_precision, score
+from stages.train import Validation, batches, first_users, listwise, make_loss, train
+
+GENRES = ("space", "crime", "love", "myth")
+PARAMS: dict[str, Any] = {
+    "seed": 1,
+    "max_grade": 1,
+    "lr": 1e-3,
+    "head_lr": 1e-3,
+    "epochs": 1,
+    "batch_size": 8,
+    "warmup": 0.1,
+    "dropout": 0.0,
+    "weight_decay": 0.01,
+    "max_length": 24,
+    "loss": "binary_cross_entropy",
+    "precision": "fp32",
+    "eval_every": 3,
+    "patience": 99,
+}
+
+
+def toy_pairs(users: int, *, offset: int = 0) -> pd.DataFrame:
+    """Readers who all like one genre, which even two random layers can learn: two positives, six negatives each."""
+    rows = []
+    for user in range(offset, offset + users):
+        likes = GENRES[0]
+        for book in range(8):
+            genre = GENRES[book % 4]
+            text = f"a {genre} tale number {book} with a longer text that is cut"
+            rows.append((f"u{user:03d}", f"b{book}", f"reads {likes}", text, int(genre == likes)))
+    return pd.DataFrame(rows, columns=["user_id", "book_id", "user_ctx", "book_text", "label"])
+
+
+Trained = tuple[CrossEncoder, Validation, list[tuple[str, float, int]]]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[..., Path]) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("base"), words=[*GENRES, "reads", "tale", "number", "a"])
+
+
+@pytest.fixture(scope="module")
+def run_train(base: Path) -> Callable[..., Trained]:
+    def run(**changes: Any) -> Trained:
+        history: list[tuple[str, float, int]] = []
+        model, validation = train(
+            toy_pairs(12),
+            toy_pairs(4, offset=100),
+            base=base,
+            record=lambda name, value, step: history.append((name, value, step)),
+            **{**PARAMS, **changes},
+        )
+        return model, validation, history
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def reference(run_train: Callable[..., Trained]) -> Trained:
+    return run_train()
+
+
+def measured_steps(history: list[tuple[str, float, int]]) -> list[int]:
+    return [step for name, _, step in history if name == "validation/ndcg@10"]
+
+
+def losses_of(history: list[tuple[str, float, int]]) -> list[float]:
+    return [value for name, value, _ in history if name == "train/loss"]
+
+
+def moved(model: CrossEncoder, start: CrossEncoder, *, head: bool) -> float:
+    """Return the largest change of a weight in the head, or in the pretrained layers."""
+    pairs = zip(model.named_parameters(), start.parameters(), strict=True)
+    return max(float((a - b).detach().abs().max()) for (name, a), b in pairs if (not name.startswith("0.")) == head)
+
+
+def test_validation_is_measured_before_the_first_step_at_every_interval_and_at_the_end(reference: Trained) -> None:
+    assert measured_steps(reference[2]) == [0, 3, 6, 9, 12]
+
+
+def test_eval_every_reaches_the_trainer(run_train: Callable[..., Trained]) -> None:
+    assert measured_steps(run_train(eval_every=5)[2]) == [0, 5, 10, 12]
+
+
+def test_epochs_and_batch_size_reach_the_trainer(run_train: Callable[..., Trained]) -> None:
+    assert measured_steps(run_train(epochs=0.5)[2])[-1] == 6
+    assert measured_steps(run_train(batch_size=16)[2])[-1] == 6
+
+
+def test_lr_and_head_lr_reach_their_own_layers(run_train: Callable[..., Trained], base: Path) -> None:
+    start = build(base, max_length=24, dropout=0.0, seed=1)
+    only_head, *head_history = run_train(lr=1e-12, head_lr=1e-2, epochs=4)
+    only_body, *body_history = run_train(lr=1e-2, head_lr=1e-12, epochs=4)
+    assert head_history[0].best_step > 0 and body_history[0].best_step > 0, "the weights before the first step won"
+    assert moved(only_head, start, head=False) < 1e-7 < 1e-4 < moved(only_head, start, head=True)
+    assert moved(only_body, start, head=True) < 1e-7 < 1e-4 < moved(only_body, start, head=False)
+
+
+def test_warmup_starts_lower(run_train: Callable[..., Trained], reference: Trained) -> None:
+    slow = losses_of(run_train(warmup=1.0)[2])
+    assert slow[0] == pytest.approx(losses_of(reference[2])[0], rel=0.2)
+    assert slow[-1] > losses_of(reference[2])[-1]
+
+
+def test_dropout_reaches_every_layer_and_only_training(run_train: Callable[..., Trained], reference: Trained) -> None:
+    model, _, history = run_train(dropout=0.4)
+    assert model[0].model.config.hidden_dropout_prob == model[0].model.config.attention_probs_dropout_prob == 0.4
+    assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.4}
+    assert losses_of(history) != losses_of(reference[2])
+    texts = ["reads space"] * 2, ["a space tale"] * 2
+    assert len(set(score(model, *texts, precision="fp32"))) == 1
+
+
+def test_weight_decay_shrinks_the_weights(run_train: Callable[..., Trained], reference: Trained) -> None:
+    def size(model: CrossEncoder) -> float:
+        return sum(
+            float((p**2).sum().detach()) for name, p in model.named_parameters() if name.endswith("linear.weight")
+        )
+
+    assert size(run_train(weight_decay=50.0, epochs=4)[0]) < 0.9 * size(run_train(epochs=4)[0])
+
+
+def test_max_length_cuts_what_the_model_reads(run_train: Callable[..., Trained], reference: Trained) -> None:
+    model = run_train(max_length=10)[0]
+    assert (model.max_seq_length, reference[0].max_seq_length) == (10, 24)
+    assert model.preprocess([("reads space", "a tale " * 50)])["input_ids"].shape[1] == 10
+
+
+def test_every_loss_learns_from_the_same_pairs(run_train: Callable[..., Trained]) -> None:
+    first = {}
+    for name in ("binary_cross_entropy", "lambda", "listnet"):
+        _, validation, history = run_train(loss=name, epochs=8, eval_every=12)
+        assert validation.best > 0.9, (name, validation.best)
+        first[name] = losses_of(history)[0]
+    assert len(set(first.values())) == 3
+
+
+def test_a_listwise_step_holds_as_many_pairs_as_a_pairwise_one() -> None:
+    pairs = toy_pairs(12)
+    for loss in ("lambda", "listnet"):
+        data, rows = batches(pairs, loss=loss, batch_size=16, max_grade=1)
+        assert (len(data), rows) == (12, 2)
+        assert [len(labels) for labels in data["label"]] == [8] * 12
+    data, rows = batches(pairs, loss="binary_cross_entropy", batch_size=16, max_grade=1)
+    assert (len(data), rows) == (96, 16)
+    assert sorted(
+        zip(listwise(pairs)["user_ctx"].repeat(8), listwise(pairs)["texts"].explode(), strict=True)
+    ) == sorted(zip(data["user_ctx"], data["book_text"], strict=True))
+
+
+def test_grades_are_scaled_to_one_for_cross_entropy_and_kept_as_gains_in_lists() -> None:
+    pairs = toy_pairs(1).assign(label=[0, 1, 2, 3, 0, 1, 2, 3])
+    data, _ = batches(pairs, loss="binary_cross_entropy", batch_size=8, max_grade=3)
+    assert data["label"] == [0, 1 / 3, 2 / 3, 1, 0, 1 / 3, 2 / 3, 1]
+    assert batches(pairs, loss="lambda", batch_size=8, max_grade=3)[0]["label"] == [[0, 1, 2, 3, 0, 1, 2, 3]]
+
+
+def test_precision_reaches_the_trainer(run_train: Callable[..., Trained], reference: Trained) -> None:
+    model, _, history = run_train(precision="bf16")
+    assert losses_of(history) != losses_of(reference[2])
+    assert losses_of(history) == pytest.approx(losses_of(reference[2]), rel=0.05)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert resolve_precision("auto", "cpu") in ("fp32", "bf16")
+
+
+def test_patience_stops_a_run_that_no_longer_improves(run_train: Callable[..., Trained]) -> None:
+    _, validation, history = run_train(lr=1e-12, head_lr=1e-12, patience=2, epochs=4)
+    assert measured_steps(history) == [0, 3, 6]
+    assert validation.best_step == 0
+
+
+def test_the_seed_reaches_the_head_and_the_order(run_train: Callable[..., Trained], reference: Trained) -> None:
+    assert losses_of(run_train(seed=2)[2]) != losses_of(reference[2])
+
+
+def test_the_best_weights_are_kept_not_the_last(run_train: Callable[..., Trained]) -> None:
+    model, validation, history = run_train(epochs=8, eval_every=4, lr=3e-3, head_lr=3e-3)
+    values = {step: value for name, value, step in history if name == "validation/ndcg@10"}
+    assert validation.best == max(values.values()) == values[validation.best_step]
+    assert validation(model)["ndcg@10"] == pytest.approx(validation.best, abs=1e-9)
+
+
+def test_the_same_run_writes_the_same_bytes_and_plain_cross_encoder_loads_them(
+    run_train: Callable[..., Trained], tmp_path: Path
+) -> None:
+    hashes = []
+    for name in ("one", "two"):
+        model, validation, _ = run_train(dropout=0.1)
+        model.save_pretrained(str(tmp_path / name), create_model_card=False)
+        (tmp_path / name / "README.md").write_text(model_card({"training": toy_pairs(3)}, PARAMS, validation.best))
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        hashes.append(
+            [(str(f.relative_to(tmp_path / name)), hashlib.sha256(f.read_bytes()).hexdigest()) for f in files]
+        )
+    assert hashes[0] == hashes[1]
+    assert has_head(tmp_path / "one")
+    pairs = toy_pairs(2)
+    plain = CrossEncoder(str(tmp_path / "one")).predict(
+        list(zip(pairs["user_ctx"], pairs["book_text"], strict=True)), activation_fn=torch.nn.Identity()
+    )
+    ours = score(load(tmp_path / "one"), pairs["user_ctx"], pairs["book_text"], precision="fp32")
+    np.testing.assert_allclose(plain, ours, atol=1e-6)
+
+
+def test_the_model_card_tells_counts_params_metrics_use_and_limits() -> None:
+    card = model_card({"training": toy_pairs(3), "validation": toy_pairs(2)}, PARAMS, 0.5)
+    for words in (
+        "| training | 3 | 8 | 24 | 6 |",
+        "| lr | 0.001 |",
+        "nDCG@10",
+        "0.5000",
+        "## Intended use",
+        "## Limits",
+    ):
+        assert words in card
+
+
+def test_bf16_scores_do_not_tie_candidates_that_differ(reference: Trained) -> None:
+    pairs = toy_pairs(4)
+    texts = [f"{text} {number}" for number, text in enumerate(pairs["book_text"])]
+    model = reference[0]
+    exact = score(model, pairs["user_ctx"], texts, precision="fp32")
+    rough = score(model, pairs["user_ctx"], texts, precision="bf16")
+    assert len(set(rough)) > 0.9 * len(set(exact))
+    assert np.corrcoef(exact, rough)[0, 1] > 0.99
+
+
+def test_a_base_with_a_head_keeps_it(base: Path, tmp_path: Path) -> None:
+    build(base, max_length=24, dropout=0.0, seed=1).save_pretrained(str(tmp_path / "ranker"))
+    again = build(tmp_path / "ranker", max_length=24, dropout=0.0, seed=2)
+    first = build(base, max_length=24, dropout=0.0, seed=1)
+    assert not has_head(base)
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_collapsed_run_is_one_clear_error(run_train: Callable[..., Trained]) -> None:
+    with pytest.raises(UserError, match="lower lr"):
+        run_train(lr=1.0, head_lr=1.0, epochs=10, warmup=0.0)
+
+
+def test_first_users_takes_whole_users_in_order() -> None:
+    pairs = toy_pairs(3)
+    assert first_users(pairs, 2)["user_id"].unique().tolist() == ["u000", "u001"]
+    assert len(first_users(pairs, None)) == len(pairs)
+
+
+def test_losses_take_all_candidates_of_a_step_at_once(base: Path) -> None:
+    model = build(base, max_length=24, dropout=0.0, seed=1)
+    for name in ("lambda", "listnet"):
+        assert make_loss(model, loss=name).mini_batch_size == -1
+    assert math.isfinite(PARAMS["lr"])
