@@ -63,7 +63,7 @@ def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
 
 def test_a_learning_rate_that_dvc_wrote_is_a_number(tmp_path: Path) -> None:
     """``-S lr=3e-5`` makes DVC write ``lr: 3e-05``, which YAML 1.1 readers take for a text."""
-    text = (ROOT / "params.yaml").read_text().replace("\nlr: 1e-4", "\nlr: 3e-05")
+    text = (ROOT / "params.yaml").read_text().replace("\nlr: 2e-4", "\nlr: 3e-05")
     assert "lr: 3e-05" in text
     (tmp_path / "params.yaml").write_text(text)
     (tmp_path / "dvc.yaml").write_text("stages:\n  train:\n    cmd: 'true'\n    params: [lr]\n")

@@ -101,6 +101,8 @@ def score_pairs(
     source = _open_pairs(pairs, {"--context-column": context_column, "--text-column": text_column})
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist: create it, or give another --output")
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder: give the path of a file as --output")
     score = scorer()
     schema = source.schema_arrow.append(pa.field(SCORE, pa.float32()))
     with replacing(output) as partial, source, pq.ParquetWriter(partial, schema) as writer:
@@ -119,6 +121,8 @@ def scorer_of(folder: Path) -> Scorer:
         raise UserError(f"{folder}: holds no model: run `dvc repro` to train one, or `dvc pull` to fetch one")
     from rerank import model  # torch takes seconds to import: not before the arguments are known to be right
 
+    if not model.has_head(folder):
+        raise UserError(f"{folder}: gives embeddings, not scores: give a cross-encoder such as models/cross-encoder")
     loaded = model.load(folder)
     return lambda contexts, texts: model.score(loaded, contexts, texts, precision="auto")
 

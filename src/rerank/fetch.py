@@ -166,6 +166,10 @@ def _explaining(source: str) -> Iterator[None]:
         if isinstance(cause, FileNotFoundError):
             raise UserError(f"{source}: not found ({words}): correct the bucket or path in `source`") from None
         raise UserError(f"{source}: can't be fetched ({words}): check address, endpoint, keys and network") from None
+    except ValueError as error:
+        if "Invalid endpoint" not in str(error):
+            raise
+        raise UserError(f"{source}: {error}: begin endpointurl with https:// in `dvc remote modify`") from None
 
 
 def _download(source: str, target: Path, *, max_bytes: int) -> None:

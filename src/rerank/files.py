@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rerank.errors import UserError
+
 
 def remove(path: Path) -> None:
     """Delete a file or a folder, and nothing when there is none."""
@@ -19,7 +21,11 @@ def remove(path: Path) -> None:
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a free temporary path beside ``target``; rename it to ``target`` on success, delete it on failure.
 
-    Works for a file and for a folder; an existing ``target`` is replaced. The caller creates what it yields.
+    Works for a file and for a folder; an existing ``target`` is replaced, but a folder only by a folder. The caller
+    creates what is yielded.
+
+    Raises:
+        UserError: when a file would replace a folder.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
@@ -27,6 +33,8 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         yield partial
         if target.is_dir():
+            if not partial.is_dir():
+                raise UserError(f"{target}: is a folder: give the path of a file")
             remove(target)
         partial.replace(target)
     finally:

@@ -7,6 +7,7 @@ Dense to `scores`: stock sentence-transformers modules, so that the result loads
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from sentence_transformers.sentence_transformer.modules import LayerNorm, Poolin
 from torch import nn
 from transformers import AutoConfig
 
-# Parameters outside the pretrained layers, as CrossEncoderTrainer's loss sees their names.
-HEAD = r"^model\.([1-9]\d*)\.|\.classifier\."
+from rerank.errors import UserError
+
 SCORING_BATCH = 64
 
 
@@ -33,12 +34,6 @@ def has_head(folder: Path) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or [])
 
 
-def _dropouts(folder: Path, rate: float) -> dict[str, float]:
-    """Return every dropout of the model's config, under whatever name the architecture gives it, set to ``rate``."""
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
-    return {key: rate for key, value in config.items() if "dropout" in key and isinstance(value, (int, float))}
-
-
 def build(folder: Path, *, max_length: int, dropout: float, seed: int) -> CrossEncoder:
     """Load a base model for training, with a new head where it has none.
 
@@ -47,13 +42,25 @@ def build(folder: Path, *, max_length: int, dropout: float, seed: int) -> CrossE
         max_length: tokens of a pair; longer pairs are cut, the longer of the two texts first.
         dropout: rate for every dropout of the pretrained layers.
         seed: for the weights of a new head.
+
+    Raises:
+        UserError: when the model reads fewer than ``max_length`` tokens, or gives more than one score for a pair.
     """
-    config = _dropouts(folder, dropout)
+    config = AutoConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
+    positions = config.get("max_position_embeddings") or max_length
+    if max_length > positions:
+        raise UserError(f"params.yaml: max_length is {max_length}: the base model reads {positions} tokens at most")
+    dropouts = {key: dropout for key, value in config.items() if "dropout" in key and isinstance(value, (int, float))}
     if has_head(folder):
-        return CrossEncoder(str(folder), max_length=max_length, config_kwargs=config, local_files_only=True)
+        model = CrossEncoder(str(folder), max_length=max_length, config_kwargs=dropouts, local_files_only=True)
+        if model.num_labels != 1:
+            raise UserError(
+                f"{folder}: gives {model.num_labels} scores for a pair: set base_model to one that gives a single score"
+            )
+        return model
     transformer = Transformer(
         str(folder),
-        config_kwargs={**config, "local_files_only": True},
+        config_kwargs={**dropouts, "local_files_only": True},
         processor_kwargs={"model_max_length": max_length},
     )
     transformer.max_seq_length = max_length
@@ -66,6 +73,13 @@ def build(folder: Path, *, max_length: int, dropout: float, seed: int) -> CrossE
             Dense(size, 1, activation_function=nn.Identity(), module_output_name="scores"),
         ]
     return CrossEncoder(modules=[transformer, Pooling(size, "mean"), *head])
+
+
+def head_parameters(model: CrossEncoder) -> list[str]:
+    """Return the names of the parameters outside the pretrained layers."""
+    transformer: Any = model[0].model
+    pretrained = {id(parameter) for parameter in transformer.base_model.parameters()}
+    return [name for name, parameter in model.named_parameters() if id(parameter) not in pretrained]
 
 
 def load(folder: Path, *, max_length: int | None = None) -> CrossEncoder:

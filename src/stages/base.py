@@ -43,7 +43,7 @@ def bundled() -> Path:
     spec = find_spec(BUNDLED_PACKAGE.replace("-", "_"))
     folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
     if folder is None or not (folder / "model.safetensors").is_file():
-        raise UserError(f"base_model 'bundled': the package {BUNDLED_PACKAGE} is not installed: {repair}")
+        raise UserError(f"'bundled': the package {BUNDLED_PACKAGE} is not installed: {repair}")
     with (folder / "model.safetensors").open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != BUNDLED_SHA256:

@@ -5,6 +5,9 @@ learns nothing shows it at once. The result is a folder that loads with plain ``
 bytes after the same run: no times, no machine names.
 """
 
+import hashlib
+import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -24,7 +27,7 @@ from rerank.card import model_card
 from rerank.errors import run
 from rerank.files import replacing
 from rerank.metrics import check_scores, per_user
-from rerank.model import HEAD, build, resolve_precision, score
+from rerank.model import build, head_parameters, resolve_precision, score
 from rerank.params import declared
 
 Record = Callable[[str, float, int], None]
@@ -36,9 +39,10 @@ def listwise(pairs: pd.DataFrame) -> pd.DataFrame:
     return users.agg(texts=("book_text", list), label=("label", list)).reset_index()[["user_ctx", "texts", "label"]]
 
 
-def first_users(pairs: pd.DataFrame, users: int | None) -> pd.DataFrame:
-    """Return the pairs of the first ``users`` users in the order of the table, or all of them when None."""
-    return pairs if users is None else pairs[pairs["user_id"].isin(pairs["user_id"].unique()[:users])]
+def some_users(pairs: pd.DataFrame, users: int | None, *, seed: int) -> pd.DataFrame:
+    """Return the pairs of the first ``users`` users by hash order, or all of them when None."""
+    order = sorted(pairs["user_id"].unique(), key=lambda user: hashlib.md5(f"user|{seed}|{user}".encode()).hexdigest())
+    return pairs[pairs["user_id"].isin(order[:users])]
 
 
 def batches(pairs: pd.DataFrame, *, loss: str, batch_size: int, max_grade: int) -> tuple[Dataset, int]:
@@ -52,7 +56,7 @@ def batches(pairs: pd.DataFrame, *, loss: str, batch_size: int, max_grade: int) 
         return Dataset.from_pandas(rows, preserve_index=False), batch_size
     rows = listwise(pairs)
     rows["label"] = [[float(label) for label in labels] for labels in rows["label"]]
-    return Dataset.from_pandas(rows, preserve_index=False), max(1, round(batch_size / rows["label"].map(len).mean()))
+    return Dataset.from_pandas(rows, preserve_index=False), max(1, int(batch_size // rows["label"].map(len).mean()))
 
 
 def make_loss(model: CrossEncoder, *, loss: str) -> torch.nn.Module:
@@ -98,7 +102,7 @@ class Validation(BaseEvaluator):
 
 
 class Schedule(TrainerCallback):
-    """Record the training loss, measure after the last step too, and stop when validation no longer improves."""
+    """Record the training loss, and stop when validation no longer improves."""
 
     def __init__(self, validation: Validation, record: Record) -> None:
         self.validation = validation
@@ -109,12 +113,6 @@ class Schedule(TrainerCallback):
         assert isinstance(logs, dict)
         if "loss" in logs:
             self.record("train/loss", float(logs["loss"]), state.global_step)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        if state.global_step == state.max_steps:
-            control.should_evaluate = True
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -158,7 +156,8 @@ def train(
         UserError: when the scores stop being finite, or become all the same.
     """
     set_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic CUDA needs
+    torch.use_deterministic_algorithms(True)
     model = build(base, max_length=max_length, dropout=dropout, seed=seed)
     data, rows_per_step = batches(pairs, loss=loss, batch_size=batch_size, max_grade=max_grade)
     validation = Validation(pairs=validation_pairs, precision=precision, patience=patience, record=record)
@@ -168,7 +167,7 @@ def train(
             num_train_epochs=epochs,
             per_device_train_batch_size=rows_per_step,
             learning_rate=lr,
-            learning_rate_mapping={HEAD: head_lr},
+            learning_rate_mapping={f"^model\\.{re.escape(name)}$": head_lr for name in head_parameters(model)},
             warmup_steps=warmup,
             weight_decay=weight_decay,
             use_cpu=model.device.type == "cpu",
@@ -179,6 +178,7 @@ def train(
             eval_steps=eval_every,
             eval_on_start=True,
             logging_steps=max(1, eval_every // 5),
+            logging_first_step=True,
             save_strategy="no",
             report_to="none",
         )
@@ -200,8 +200,9 @@ def main(split: Path, base: Path, model_folder: Path, curves: Path) -> None:
 
     params = declared("train")
     pairs = pd.read_parquet(split / "train.parquet")
-    validation_pairs = first_users(pd.read_parquet(split / "validation.parquet"), params.pop("validation_users"))
-    with Live(str(curves), save_dvc_exp=False, dvcyaml=False) as live:
+    validation_pairs = pd.read_parquet(split / "validation.parquet")
+    validation_pairs = some_users(validation_pairs, params.pop("validation_users"), seed=params["seed"])
+    with replacing(curves) as unfinished, Live(str(unfinished), save_dvc_exp=False, dvcyaml=False) as live:
 
         def record(name: str, value: float, step: int) -> None:
             live.step = step
