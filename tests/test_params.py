@@ -31,6 +31,8 @@ def test_the_committed_params_are_valid() -> None:
         ("loss", "hinge", "loss is 'hinge': give one of binary_cross_entropy, lambda, listnet"),
         ("precision", "fp8", "precision is 'fp8': give one of auto, fp32, bf16"),
         ("dropout", 1.0, "dropout is 1.0: give a number at least 0 and at most 0.9"),
+        ("warmup", 1.0, "warmup is 1.0: give a number at least 0 and at most 0.99"),
+        ("eval_negatives", 1_000_000, "eval_negatives is 1000000: give a whole number at least 1 and at most 999999"),
         ("seed", -1, "seed is -1"),
         ("source", "", "source is ''"),
         ("title_pattern", "Title: [^|]+", "title_pattern is 'Title: [^|]+': give a regular expression with one group"),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rerank import model
-from rerank.__main__ import arguments, main, rank, table
+from rerank.__main__ import arguments, main, rank, scorer_of, table
 from rerank.errors import UserError
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -140,6 +140,7 @@ def test_a_missing_model_says_how_to_get_one(tmp_path: Path) -> None:
             ["--pairs", "in.parquet", "--text-column", "text", "--output", "none/o.parquet"],
             "folder none does not exist",
         ),
+        (["--pairs", "in.parquet", "--text-column", "text", "--output", "results"], "results: is a folder"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(
@@ -149,10 +150,20 @@ def test_a_mistake_is_one_line_that_names_it(
     pd.DataFrame({"user_ctx": [USER], "text": ["Emma"]}).to_parquet("in.parquet")
     pd.DataFrame({"user_ctx": [USER], "book_text": ["Emma"], "score": [1.0]}).to_parquet("scored.parquet")
     Path("blank.txt").write_text("\n")
+    Path("results").mkdir()
+    Path("results/precious.txt").write_text("kept")
     with pytest.raises(UserError) as error:
         main(arguments().parse_args(["--model=models/none", *words]))
     assert culprit in str(error.value) and "\n" not in str(error.value)
     assert not Path("o.parquet").exists()
+    assert Path("results/precious.txt").read_text() == "kept"
+
+
+def test_a_bi_encoder_is_refused_rather_than_given_a_random_head(
+    tiny_bert: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="gives embeddings, not scores"):
+        scorer_of(tiny_bert(tmp_path / "bi-encoder"))
 
 
 def test_help_shows_both_uses(capsys: pytest.CaptureFixture[str]) -> None:
