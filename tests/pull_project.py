@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from checkout import ROOT, set_params
 from ruamel.yaml import YAML
-
-REPOSITORY = Path(__file__).parent.parent
 
 
 def pairs(users: int = 3) -> pd.DataFrame:
@@ -26,21 +25,13 @@ def pairs(users: int = 3) -> pd.DataFrame:
     )
 
 
-def set_params(project: Path, **values: object) -> None:
-    """Write ``values`` into the project's params.yaml."""
-    yaml = YAML()
-    params = yaml.load(project / "params.yaml")
-    params.update(values)
-    yaml.dump(params, project / "params.yaml")
-
-
 def make_project(folder: Path, **params: object) -> Path:
     """Create a Git and DVC repository whose dvc.yaml is the real one without all stages but `pull`."""
     folder.mkdir()
-    shutil.copytree(REPOSITORY / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "params.yaml", folder)
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", folder)
     yaml = YAML()
-    pipeline = yaml.load(REPOSITORY / "dvc.yaml")
+    pipeline = yaml.load(ROOT / "dvc.yaml")
     pipeline["stages"] = {"pull": pipeline["stages"]["pull"]}
     yaml.dump(pipeline, folder / "dvc.yaml")
     set_params(folder, **params)

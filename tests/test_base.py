@@ -162,7 +162,7 @@ def write_from_hub(
     environment = {"HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1", **variables}
     return subprocess.run(
         [sys.executable, "-c", code, name, commit, str(target)],
-        cwd=pull_project.REPOSITORY,
+        cwd=pull_project.ROOT,
         env=pull_project.environment(cache, environment),
         capture_output=True,
         text=True,
@@ -270,7 +270,7 @@ def test_the_stage_writes_both_models(model: Path, tmp_path: Path, monkeypatch: 
     project = tmp_path / "project"
     project.mkdir()
     for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(pull_project.REPOSITORY / name, project)
+        shutil.copy(pull_project.ROOT / name, project)
     pull_project.set_params(project, bi_encoder=str(model))
     subprocess.run(["git", "init", "--quiet", project], check=True)
     pull_project.command(project, "dvc", "init", "--quiet").check_returncode()

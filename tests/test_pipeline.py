@@ -135,7 +135,7 @@ def test_queued_experiments_run_can_be_compared_and_applied(project: Path) -> No
         ("base_model=no/where", "no/where"),
         ("min_positives=99", "min_positives"),
         ("source=nowhere.parquet", "nowhere.parquet"),
-        ("label_column=liked", "column 'liked' is missing"),
+        ("label_column=was_liked", "column 'was_liked' is missing"),
         ("head_lr2=1", "head_lr2"),
     ],
 )
