@@ -22,7 +22,7 @@ lock: environment
 	@$(RUN) pip-compile --quiet --upgrade --strip-extras --extra dev --no-header --no-annotate --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links --output-file "$(VENV)/lock.txt" pyproject.toml
 	@{ echo '# Made by `make lock` from pyproject.toml: do not edit.'; \
-	grep -v '^#' "$(VENV)/lock.txt" | sed 's/+cpu$$//'; } > requirements.txt
+	grep -v -e '^#' -e '^$$' "$(VENV)/lock.txt" | sed 's/+cpu$$//'; } > requirements.txt
 
 # The lock's content is compared, not its date, and recorded last: an interrupted installation is taken up again.
 # src is put on the path by a .pth file, so that nothing outside the lock is needed to build a package.
