@@ -21,6 +21,7 @@ from rerank.errors import NO_SPACE, UserError
 CHUNK = 2**20
 # A lone file always gets this name, so that moving or packing the source re-runs nothing after `pull`.
 LONE_FILE = "pairs.parquet"
+# What zipfile raises for a broken archive; the last two are a password and an unknown compression.
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 

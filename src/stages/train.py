@@ -34,7 +34,7 @@ Record = Callable[[str, float, int], None]
 
 
 def listwise(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each user: the context, the texts and the labels, in the order of the pairs."""
+    """Return one row for each user and context: the context, the texts and the labels, in the order of the pairs."""
     users = pairs.groupby(["user_id", "user_ctx"], sort=False)
     return users.agg(texts=("book_text", list), label=("label", list)).reset_index()[["user_ctx", "texts", "label"]]
 
