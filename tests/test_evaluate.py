@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from checkout import set_params
 from dvc.repo import Repo
 
 from rerank import baselines, model, report
@@ -18,7 +19,7 @@ WORDS = ["sea", "desert", "kitchen", "stars", "ships", "forest", "castle", "rive
 
 
 def score_table(users=60, candidates=20, positives=4, seed=0):
-    """Scores of five systems; the fine-tuned one sees the label through noise, bm25 through more."""
+    """Scores of five systems; the cross-encoder sees the label through noise, bm25 through more."""
     generator = np.random.default_rng(seed)
     rows = users * candidates
     label = np.tile([1] * positives + [0] * (candidates - positives), users)
@@ -58,9 +59,9 @@ def test_sizes_describe_the_candidate_lists():
     assert results["positives_per_user"] == {"mean": 4, "min": 4, "max": 4}
 
 
-def test_the_fine_tuned_model_is_compared_with_the_best_other_system():
+def test_the_cross_encoder_is_compared_with_the_best_other_system():
     results = measure(score_table())
-    comparison = results["fine_tuned_vs_best_baseline"]
+    comparison = results["cross_encoder_vs_best_baseline"]
     assert comparison["baseline"] == "bm25"
     means = {system: values["ndcg@10"]["mean"] for system, values in results["systems"].items()}
     difference = comparison["ndcg@10_difference"]
@@ -106,7 +107,7 @@ def test_graded_labels_count_as_gains():
 
 def test_the_report_has_a_row_for_each_system_in_order_and_the_comparison_below():
     lines = report.report(measure(score_table())).splitlines()
-    assert lines[0] == "60 test users, 20.0 candidates each, 4.0 liked"
+    assert lines[0] == "60 test lists, 20.0 candidates each, 4.0 positive"
     assert [line.split()[0] for line in lines[2:-1]] == SYSTEMS
     assert len({len(line) for line in lines[1:-1]}) == 1
     assert lines[-1].startswith("cross_encoder against bm25: nDCG@10 +0.")
@@ -153,9 +154,9 @@ def write_test(test):
     test.astype({"label": "int32"}).to_parquet("data/split/test.parquet", index=False)
 
 
-def run_stage(models, base="bi-encoder"):
+def run_stage(models, base="bi-encoder", cross_encoder="cross-encoder"):
     scores, metrics = Path("data/scores/test.parquet"), Path("metrics/test.json")
-    evaluate.main(Path("data/split"), models / base, models / "bi-encoder", models / "cross-encoder", scores, metrics)
+    evaluate.main(Path("data/split"), models / base, models / "bi-encoder", models / cross_encoder, scores, metrics)
     return pd.read_parquet(scores), json.loads(metrics.read_text())
 
 
@@ -210,7 +211,7 @@ def test_every_row_gets_the_score_of_its_own_pair_and_equal_pairs_are_scored_onc
 @pytest.mark.parametrize(
     ("label", "found"),
     [
-        (lambda test: 0, r"test\.parquet: column 'label' has no positive in 120 rows: raise"),
+        (lambda test: 0, r"test\.parquet: column 'label' has no positive in 120 rows: add"),
         (lambda test: test["user_id"].isin(["u1", "u2"]), r"test\.parquet: column 'label' is above 0 in every row"),
     ],
 )
@@ -225,7 +226,52 @@ def test_a_test_split_that_cannot_be_measured_is_refused_before_any_work(project
 def test_a_collapsed_model_stops_the_stage_and_leaves_earlier_results(project, models, monkeypatch):
     run_stage(models)
     before = Path("metrics/test.json").read_bytes()
-    monkeypatch.setattr(model, "score", lambda loaded, contexts, texts, precision: np.full(len(texts), 0.25))
+    monkeypatch.setattr(model, "score", lambda loaded, contexts, texts, **options: np.full(len(texts), 0.25))
     with pytest.raises(UserError, match=r"^cross_encoder: all 120 scores are 0\.25: training collapsed"):
         run_stage(models)
     assert Path("metrics/test.json").read_bytes() == before
+
+
+def test_a_search_set_without_training_has_neither_popularity_nor_favourites_nor_a_second_cross_encoder(
+    project, models, capsys
+):
+    Path("data/split/popularity.parquet").unlink()
+    set_params(project, favourite_pattern=None, max_length=64)
+    scores, metrics = run_stage(models, base="untuned", cross_encoder="untuned")
+    systems = ["chance", "bm25", "bi_encoder", "cross_encoder"]
+    assert scores.columns.tolist() == ["user_id", "book_id", "label", *systems]
+    assert list(metrics["systems"]) == systems
+    assert report.report(metrics) in capsys.readouterr().out
+
+
+def test_the_speed_of_each_model_is_printed_and_is_in_no_file(project, models, capsys):
+    _, metrics = run_stage(models)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "candidates a second" in line]
+    assert [line.split(":")[0] for line in lines] == ["bi_encoder", "cross_encoder"]
+    assert "second" not in json.dumps(metrics)
+
+
+def test_a_symmetric_model_is_scored_by_both_orders_of_the_texts(project, models):
+    set_params(project, symmetric=True, precision="fp32")
+    scores, _ = run_stage(models)
+    test = pd.read_parquet("data/split/test.parquet")
+    loaded = model.load(models / "cross-encoder", max_length=128)
+    there, back = (
+        model.score(loaded, test[first].tolist(), test[second].tolist(), precision="fp32")
+        for first, second in (("user_ctx", "book_text"), ("book_text", "user_ctx"))
+    )
+    assert scores["cross_encoder"].to_numpy() == pytest.approx((there + back) / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("folder", "max_length", "found"),
+    [
+        ("bi-encoder", 64, r"bi-encoder: gives no score for a pair of texts: set base_model to a cross-encoder"),
+        ("untuned", 512, r"params\.yaml: max_length is 512: the base model reads 128 tokens at most"),
+    ],
+)
+def test_a_base_that_cannot_rank_as_it_is_is_one_line(project, models, folder, max_length, found):
+    set_params(project, max_length=max_length)
+    with pytest.raises(UserError, match=found):
+        run_stage(models, base=folder, cross_encoder=folder)
+    assert not Path("data/scores").exists()

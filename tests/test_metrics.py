@@ -34,7 +34,7 @@ def measure(table, scores=None):
 
 
 def textbook(labels_by_rank, k=10):
-    """nDCG, MRR, MAP and precision@1 of one ranked list, with the loops of a textbook."""
+    """nDCG, MRR, MAP, precision@1 and precision@k of one ranked list, with the loops of a textbook."""
     dcg = ideal = reciprocal = found = precision_sum = 0.0
     for rank, (label, best) in enumerate(zip(labels_by_rank, sorted(labels_by_rank)[::-1], strict=True), start=1):
         if rank <= k:
@@ -45,7 +45,8 @@ def textbook(labels_by_rank, k=10):
             precision_sum += found / rank
             if found == 1 and rank <= k:
                 reciprocal = 1 / rank
-    return [dcg / ideal, reciprocal, precision_sum / found, float(labels_by_rank[0] > 0)]
+    first, top = float(labels_by_rank[0] > 0), sum(label > 0 for label in labels_by_rank[:k])
+    return [dcg / ideal, reciprocal, precision_sum / found, first, top / k]
 
 
 def test_each_metric_equals_one_example_worked_by_hand():
@@ -57,6 +58,7 @@ def test_each_metric_equals_one_example_worked_by_hand():
     assert metrics["mrr@10"] == pytest.approx(1 / 2)
     assert metrics["map"] == pytest.approx((1 / 2 + 2 / 4) / 2)
     assert metrics["precision@1"] == 0
+    assert metrics["precision@10"] == pytest.approx(2 / 10)
     # Of the four (positive, negative) pairs only one is in order: 0.8 above 0.5.
     assert metrics["roc_auc"] == pytest.approx(1 / 4)
 
@@ -70,7 +72,7 @@ def test_metrics_equal_the_textbook_loops(table):
             assert measured.loc[user].isna().all()
             continue
         expected = textbook(rows.sort_values("score", ascending=False)["label"].tolist())
-        assert measured.loc[user, list(METRICS[:4])].tolist() == pytest.approx(expected)
+        assert measured.loc[user, list(METRICS[:5])].tolist() == pytest.approx(expected)
 
 
 @settings(max_examples=100, deadline=None)
@@ -103,7 +105,9 @@ def test_scoring_by_the_label_is_perfect_and_by_its_opposite_is_worst(table):
     if table.empty:
         return
     best, some, worst = (measure(table, scores) for scores in (table["label"], table["score"], -table["label"]))
-    assert np.allclose(best, 1)
+    assert np.allclose(best.drop(columns="precision@10"), 1)
+    positives = (table["label"] > 0).groupby(table["user"]).sum()
+    assert np.allclose(best["precision@10"], np.minimum(positives, 10) / 10)
     assert np.allclose(worst["roc_auc"], 0)
     assert (worst <= some + 1e-12).all(axis=None)
 
@@ -122,12 +126,18 @@ def test_equal_scores_give_chance_level_although_positives_come_first():
 def test_a_higher_grade_first_is_worth_more():
     right, wrong = one_user([3, 1, 0], [3, 2, 1]), one_user([3, 1, 0], [2, 3, 1])
     assert right["ndcg@10"] == 1 > wrong["ndcg@10"]
-    assert {right[metric] for metric in METRICS[1:]} == {wrong[metric] for metric in METRICS[1:]} == {1.0}
+    assert {metric: right[metric] for metric in METRICS[1:]} == {metric: wrong[metric] for metric in METRICS[1:]}
 
 
 def test_a_positive_below_rank_k_counts_for_map_alone():
     metrics = one_user([0, 0, 1], [3, 2, 1], k=2)
-    assert (metrics["ndcg@2"], metrics["mrr@2"], metrics["map"]) == (0, 0, pytest.approx(1 / 3))
+    assert (metrics["ndcg@2"], metrics["mrr@2"], metrics["precision@2"]) == (0, 0, 0)
+    assert metrics["map"] == pytest.approx(1 / 3)
+
+
+def test_precision_at_k_counts_a_short_list_as_if_it_went_on_without_positives():
+    metrics = one_user([1, 0, 1], [3, 2, 1], k=5)
+    assert (metrics["precision@1"], metrics["precision@5"]) == (1, pytest.approx(2 / 5))
 
 
 def test_a_model_that_knows_only_the_user_gets_chance():
@@ -146,7 +156,7 @@ def test_a_model_that_knows_only_the_user_gets_chance():
 def test_users_without_positives_or_negatives_are_nan_where_undefined():
     measured = per_user(["a", "a", "b", "b"], ["1", "2", "1", "2"], [0, 0, 1, 1], [1.0, 2.0, 1.0, 2.0])
     assert measured.loc["a"].isna().all()
-    assert measured.loc["b"].isna().tolist() == [False, False, False, False, True]
+    assert measured.loc["b"].isna().tolist() == [False, False, False, False, False, True]
 
 
 def test_users_come_sorted_by_id():
@@ -171,6 +181,8 @@ def test_scores_that_rank_nothing_name_the_system_and_a_cause(system, scores, fo
 def test_a_collapsed_training_is_told_to_lower_its_learning_rate():
     with pytest.raises(UserError, match="lower lr"):
         check_scores("cross_encoder", np.zeros(4, dtype=np.float32))
+    with pytest.raises(UserError, match="weights are broken"):
+        check_scores("cross_encoder", np.zeros(4, dtype=np.float32), trained=False)
 
 
 def test_scores_that_differ_pass():

@@ -1,9 +1,12 @@
 """The schema: what `check` accepts and refuses, and what `read` makes of other column names and types."""
 
+import hashlib
 from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rerank import pairs
@@ -23,11 +26,23 @@ def table(**columns: object) -> pd.DataFrame:
     return pd.DataFrame({**values, **columns})
 
 
-def check(folder: Path, *parts: pd.DataFrame, max_grade: int = 1, max_empty_share: float = 0.0) -> int:
+def check(
+    folder: Path,
+    *parts: pd.DataFrame,
+    max_grade: int = 1,
+    max_empty_share: float = 0.0,
+    columns: pairs.SourceColumns = CANONICAL,
+    whole_labels: bool = True,
+) -> int:
     for number, part in enumerate(parts):
         part.to_parquet(folder / f"part.{number}.parquet")
     return pairs.check(
-        folder, source="books.zip", columns=CANONICAL, max_grade=max_grade, max_empty_share=max_empty_share
+        folder,
+        source="books.zip",
+        columns=columns,
+        max_grade=max_grade,
+        max_empty_share=max_empty_share,
+        whole_labels=whole_labels,
     )
 
 
@@ -104,9 +119,60 @@ def test_read_gives_canonical_names_and_types_whatever_the_source_calls_them(tmp
     connection = duckdb.connect()
     pairs.read(connection, tmp_path, pairs.SourceColumns(*names.values()))
     result = connection.sql("SELECT * FROM pairs")
-    assert tuple(result.columns) == pairs.COLUMNS
-    assert [str(kind) for kind in result.types] == ["VARCHAR", "VARCHAR", "VARCHAR", "VARCHAR", "INTEGER"]
-    assert result.fetchall()[0] == ("ann", "1", "Favorite books: Emma", "Title: Persuasion", 1)
+    assert tuple(result.columns) == (*pairs.COLUMNS, "file")
+    assert [str(kind) for kind in result.types] == ["VARCHAR", "VARCHAR", "VARCHAR", "VARCHAR", "INTEGER", "VARCHAR"]
+    assert result.fetchall()[0] == ("ann", "1", "Favorite books: Emma", "Title: Persuasion", 1, "books")
+
+
+TEXTS_ONLY = pairs.SourceColumns(None, None, "user_ctx", "book_text", "label")
+
+
+def test_a_text_without_an_id_column_is_its_own_id_even_when_it_is_missing(tmp_path: Path) -> None:
+    rows = table(user_ctx=["x", "x", None]).drop(columns=["user_id", "book_id"])
+    assert check(tmp_path, rows, columns=TEXTS_ONLY, max_empty_share=0.5) == 3
+    connection = duckdb.connect()
+    pairs.read(connection, tmp_path, TEXTS_ONLY)
+    ids = connection.sql("SELECT user_id, book_id FROM pairs").fetchall()
+    text, empty, book = (hashlib.md5(text.encode()).hexdigest() for text in ("x", "", "Title: Persuasion"))
+    assert ids == [(text, book), (text, book), (empty, book)]
+
+
+def test_labels_that_need_not_be_whole_are_numbers_up_to_max_grade_and_stay_as_they_are(tmp_path: Path) -> None:
+    assert check(tmp_path, table(label=[0.0, 2.75, 5.0]), max_grade=5, whole_labels=False) == 3
+    connection = duckdb.connect()
+    pairs.read(connection, tmp_path, CANONICAL, whole_labels=False)
+    assert connection.sql("SELECT label FROM pairs").fetchall() == [(0.0,), (2.75,), (5.0,)]
+    for wrong in (5.1, -0.1, float("inf"), float("nan")):
+        # pandas would write NaN as a missing value
+        rows = pa.table({**table().to_dict("list"), "label": [0.0, 1.0, wrong]})
+        pq.write_table(rows, tmp_path / "part.0.parquet")
+        with pytest.raises(UserError, match=rf"holds {wrong:g} \(1 of 3 rows are not numbers from 0 to 5\)"):
+            check(tmp_path, max_grade=5, whole_labels=False)
+        with pytest.raises(UserError, match=rf"holds {wrong:g} \(1 of 3 rows are not whole numbers from 0 to 5\)"):
+            check(tmp_path, max_grade=5)
+
+
+@pytest.mark.parametrize(("split_column", "splits"), [("file", ["test", "train"]), ("part", ["1", "2"]), (None, None)])
+def test_the_file_or_a_column_tells_the_split(
+    tmp_path: Path, split_column: str | None, splits: list[str] | None
+) -> None:
+    (tmp_path / "deep").mkdir()
+    table(part=1).to_parquet(tmp_path / "deep/test.parquet")
+    table(part=2).to_parquet(tmp_path / "train.parquet")
+    connection = duckdb.connect()
+    pairs.read(connection, tmp_path, CANONICAL, split_column=split_column)
+    found = connection.sql("SELECT * FROM pairs")
+    assert found.columns == [*pairs.COLUMNS, "file", *(["split"] if splits else [])]
+    assert connection.sql("SELECT DISTINCT file FROM pairs ORDER BY ALL").fetchall() == [("test",), ("train",)]
+    if splits:
+        rows = connection.sql("SELECT file, split, count(*) FROM pairs GROUP BY ALL ORDER BY ALL").fetchall()
+        assert rows == [("test", splits[0], 3), ("train", splits[1], 3)]
+
+
+def test_a_split_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    check(tmp_path, table())
+    with pytest.raises(UserError, match=r"column 'part' is missing \(it has user_id, .*, label\): set split_column"):
+        pairs.read(duckdb.connect(), tmp_path, CANONICAL, split_column="part")
 
 
 def test_the_column_params_name_the_source_columns() -> None:

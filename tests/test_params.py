@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from rerank.errors import UserError
-from rerank.params import SCHEMA, check
+from rerank.params import check
 
 ROOT = Path(__file__).parent.parent
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
@@ -38,6 +38,9 @@ def test_the_committed_params_are_valid() -> None:
         ("title_pattern", "Title: [^|]+", "title_pattern is 'Title: [^|]+': give a regular expression with one group"),
         ("title_pattern", "Title: ([^|+", "title_pattern is 'Title: ([^|+'"),
         ("favourite_pattern", "(", "favourite_pattern is '('"),
+        ("symmetric", 1, "symmetric is 1: give true or false"),
+        ("text_columns", [], "text_columns is []: give a list of texts"),
+        ("validation_metric", "mrr", "validation_metric is 'mrr': give one of ndcg@10, spearman, average_precision"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(key: str, value: object, words: str) -> None:
@@ -52,14 +55,8 @@ def test_an_unknown_key_is_refused_by_name() -> None:
         check({**PARAMS, "learning_rate": 1e-4})
 
 
-@pytest.mark.parametrize("key", SCHEMA)
-def test_a_missing_key_is_refused_by_name(key: str) -> None:
-    with pytest.raises(UserError, match=f"'{key}' is missing"):
-        check({name: value for name, value in PARAMS.items() if name != key})
-
-
 def test_shares_that_leave_nothing_to_train_on_are_refused() -> None:
-    with pytest.raises(UserError, match="leave no training users"):
+    with pytest.raises(UserError, match="leave nothing to train on"):
         check({**PARAMS, "validation_share": 0.5, "test_share": 0.5})
 
 

@@ -49,12 +49,12 @@ def metrics(scores: pd.DataFrame) -> dict:
         "p_value": 0.01,
     }
     systems = {system: measure(system) for system in ("chance", "popularity", "cross_encoder")}
-    return {"systems": systems, "fine_tuned_vs_best_baseline": comparison}
+    return {"systems": systems, "cross_encoder_vs_best_baseline": comparison}
 
 
 @pytest.fixture
 def files(scores: pd.DataFrame, metrics: dict, tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Write what the earlier stages write; return the first three arguments of the stage."""
+    """Write what the earlier stages write; return the scores, the metrics and the folder of curves."""
     scores.to_parquet(tmp_path / "test.parquet", index=False)
     (tmp_path / "test.json").write_text(json.dumps(metrics))
     folder = tmp_path / "training/plots/metrics"
@@ -63,6 +63,12 @@ def files(scores: pd.DataFrame, metrics: dict, tmp_path: Path) -> tuple[Path, Pa
     (folder / "train/loss.tsv").write_text("step\tloss\n10\t0.7\n20\t0.5\n")
     (folder / "validation/ndcg@10.tsv").write_text("step\tndcg@10\n0\t0.2\n10\t0.4\n20\t0.3\n")
     return tmp_path / "test.parquet", tmp_path / "test.json", tmp_path / "training"
+
+
+def draw(files: tuple[Path, Path, Path], plots: Path) -> None:
+    """Run the stage as the root pipeline does."""
+    scores, metrics, training = files
+    plot.main(scores, metrics, plots, training)
 
 
 def titles(figure: figures.Figure) -> str:
@@ -76,7 +82,7 @@ def test_plotting_needs_no_torch() -> None:
 
 def test_the_same_input_gives_the_same_bytes(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     for name in ("first", "second"):
-        plot.main(*files, tmp_path / name)
+        draw(files, tmp_path / name)
     first = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "second").iterdir()}
     assert not any(b"Matplotlib" in content for content in first.values())
@@ -85,7 +91,7 @@ def test_the_same_input_gives_the_same_bytes(files: tuple[Path, Path, Path], tmp
 def test_every_picture_but_the_training_curves_has_its_points_beside_it(
     files: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
-    plot.main(*files, tmp_path / "plots")
+    draw(files, tmp_path / "plots")
     names = {ending: {path.stem for path in (tmp_path / "plots").glob(f"*.{ending}")} for ending in ("png", "csv")}
     assert names["png"] == names["csv"] | {"training"}
 
@@ -93,7 +99,7 @@ def test_every_picture_but_the_training_curves_has_its_points_beside_it(
 def test_dvc_draws_only_files_and_columns_that_the_stage_writes(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     from dvc.utils.serialize import load_yaml
 
-    plot.main(*files, tmp_path / "plots")
+    draw(files, tmp_path / "plots")
     declared = {path: shown for entry in load_yaml(ROOT / "dvc.yaml")["plots"] for path, shown in entry.items()}
     written = {f"plots/{path.name}" for path in (tmp_path / "plots").glob("*.csv")}
     assert {path for path in declared if path.startswith("plots/")} == written
@@ -181,12 +187,10 @@ def test_pictures_are_drawn_where_chance_is_the_best_baseline_and_the_list_has_a
     scores: pd.DataFrame, metrics: dict
 ) -> None:
     lonely = scores[scores["user_id"] == "u0"].assign(user_id="lonely", label=0)
-    comparison = metrics["fine_tuned_vs_best_baseline"] | {"baseline": "chance"}
+    comparison = metrics["cross_encoder_vs_best_baseline"] | {"baseline": "chance"}
     drawn, points = plot.plot(
         pd.concat([scores, lonely], ignore_index=True),
-        metrics=metrics | {"fine_tuned_vs_best_baseline": comparison},
-        loss=pd.DataFrame({"step": [1], "loss": [0.7]}),
-        validation=pd.DataFrame({"step": [0], "ndcg@10": [0.2]}),
+        metrics=metrics | {"cross_encoder_vs_best_baseline": comparison},
     )
     assert points["favourites"].groupby("system")["users"].sum().tolist() == [USERS, USERS]
     assert all(titles(figure) for figure in drawn.values())
@@ -195,5 +199,43 @@ def test_pictures_are_drawn_where_chance_is_the_best_baseline_and_the_list_has_a
 def test_a_missing_file_is_one_line(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
     files[1].unlink()
     with pytest.raises(UserError, match=r"test.json: no such file: run `dvc repro`"):
-        plot.main(*files, tmp_path / "plots")
+        draw(files, tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
+
+
+def test_without_training_and_favourites_their_pictures_are_missing_and_nothing_else_is(
+    files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    draw(files, tmp_path / "all")
+    pd.read_parquet(files[0]).drop(columns="favourites").to_parquet(files[0], index=False)
+    plot.main(*files[:2], tmp_path / "few")
+    every, few = ({path.name for path in (tmp_path / name).iterdir()} for name in ("all", "few"))
+    assert every - few == {"training.png", "favourites.png", "favourites.csv"}
+
+
+def test_the_training_curves_are_of_the_metric_that_validation_measured(
+    files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    folder = files[2] / "plots/metrics/validation"
+    (folder / "ndcg@10.tsv").unlink()
+    (folder / "spearman.tsv").write_text("step\tspearman\n0\t0.2\n10\t0.4\n")
+    drawn = plot.training_picture(files[2])
+    assert "Validation Spearman correlation is best at step 10: 0.400, from 0.200 at step 0" in titles(drawn)
+
+
+def test_curves_of_two_metrics_are_refused(files: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    (files[2] / "plots/metrics/validation/spearman.tsv").write_text("step\tspearman\n0\t0.2\n")
+    with pytest.raises(UserError, match=r"training: needs .*loss\.tsv and one \.tsv file in .*validation: run"):
+        draw(files, tmp_path / "plots")
+    assert not (tmp_path / "plots").exists()
+
+
+def test_a_system_that_the_pictures_do_not_know_is_drawn_under_its_own_name(
+    scores: pd.DataFrame, metrics: dict
+) -> None:
+    table = scores.rename(columns={"popularity": "new_system"})
+    systems = {name.replace("popularity", "new_system"): values for name, values in metrics["systems"].items()}
+    comparison = metrics["cross_encoder_vs_best_baseline"] | {"baseline": "new_system"}
+    drawn, _ = plot.plot(table, metrics={"systems": systems, "cross_encoder_vs_best_baseline": comparison})
+    assert "the best baseline, new_system" in titles(drawn["ndcg"])
+    assert {figures.colour("new_system")}.isdisjoint(figures.COLOURS.values())

@@ -15,10 +15,39 @@ from rerank.pairs import SourceColumns
 from rerank.params import SCHEMA
 
 ROOT = Path(__file__).parent.parent
-PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")
-STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
+FOLDERS = [ROOT, *sorted(file.parent for file in ROOT.glob("tasks/*/dvc.yaml"))]
+PIPELINES: dict[Path, dict[str, Any]] = {
+    folder: YAML(typ="safe").load(folder / "dvc.yaml")["stages"] for folder in FOLDERS
+}
+STAGES = pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        pytest.param(folder, name, id=f"{folder.name}-{name}" if folder != ROOT else name)
+        for folder, stages in PIPELINES.items()
+        for name in stages
+    ],
+)
 # Imported everywhere; they only read params, report errors and write files, so no result depends on them.
 PLUMBING = {"errors", "files", "params", "report"}
+
+
+def _src(folder: Path) -> str:
+    """Return the way from a pipeline's folder to src, as dvc.yaml writes it."""
+    return "src" if folder == ROOT else "../../src"
+
+
+def _module(folder: Path, name: str) -> str:
+    """Return the name of the stage module that a stage runs."""
+    found = re.match(rf"PYTHONPATH={_src(folder)} python -m stages\.(\w+) ", PIPELINES[folder][name]["cmd"])
+    assert found, PIPELINES[folder][name]["cmd"]
+    return found[1]
+
+
+def _params(entries: list[Any], *, file: str | None = None) -> set[str]:
+    """Return the keys that a stage declares: all of them, or those from the file of that name, "" for its own."""
+    own = {entry for entry in entries if isinstance(entry, str)}
+    others = {path: set(keys) for entry in entries if isinstance(entry, dict) for path, keys in entry.items()}
+    return own.union(*others.values()) if file is None else own if file == "" else others.get(file, set())
 
 
 def _files(entries: list[Any]) -> list[str]:
@@ -38,31 +67,48 @@ def _imports(module: Path) -> set[str]:
     return found.union(*(_imports(ROOT / f"src/rerank/{name}.py") for name in found))
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_runs_the_module_of_its_name_from_its_own_checkout(name: str) -> None:
-    assert STAGES[name]["cmd"].startswith(f"PYTHONPATH=src python -m stages.{name} ")
-    assert (ROOT / f"src/stages/{name}.py").exists()
-    assert (ROOT / f"tests/test_{name}.py").exists()
+@STAGES
+def test_a_stage_runs_a_module_of_its_own_checkout_that_has_tests(folder: Path, name: str) -> None:
+    module = _module(folder, name)
+    assert folder != ROOT or module == name
+    assert (ROOT / f"src/stages/{module}.py").exists()
+    assert (ROOT / f"tests/test_{module}.py").exists()
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_says_what_it_does_and_depends_on_the_code_that_it_imports(name: str) -> None:
-    assert STAGES[name]["desc"]
-    module = ROOT / f"src/stages/{name}.py"
-    expected = {f"src/stages/{name}.py"} | {f"src/rerank/{used}.py" for used in _imports(module) - PLUMBING}
-    assert {dep for dep in STAGES[name]["deps"] if dep.startswith("src/")} == expected
+@STAGES
+def test_a_stage_says_what_it_does_and_depends_on_the_code_that_it_imports(folder: Path, name: str) -> None:
+    stage, src, module = PIPELINES[folder][name], _src(folder), _module(folder, name)
+    assert stage["desc"]
+    used = _imports(ROOT / f"src/stages/{module}.py") - PLUMBING
+    expected = {f"{src}/stages/{module}.py"} | {f"{src}/rerank/{one}.py" for one in used}
+    assert {dep for dep in stage["deps"] if dep.startswith(f"{src}/")} == expected
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_every_path_in_a_command_is_tracked_and_the_other_way_round(name: str) -> None:
-    stage = STAGES[name]
-    tracked = {dep for dep in stage["deps"] if not dep.startswith("src/")}
+@STAGES
+def test_every_path_in_a_command_is_tracked_and_the_other_way_round(folder: Path, name: str) -> None:
+    stage = PIPELINES[folder][name]
+    tracked = {dep for dep in stage["deps"] if not dep.startswith(f"{_src(folder)}/")}
     tracked |= set(_files(stage.get("outs", []) + stage.get("metrics", []) + stage.get("plots", [])))
-    words = [word.strip("'\"") for word in stage["cmd"].split()[4:]]
+    words = [word.strip("'\"") for word in stage["cmd"].split()[4:] if not word.startswith("${item.")]
     for word in words:
         assert any(path == word or path.startswith(word + "/") for path in tracked), f"{word} is not tracked"
     for path in tracked:
         assert any(path == word or path.startswith(word + "/") for word in words), f"{path} is not in the command"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_a_stage_of_a_pipeline_reads_is_there_or_made_by_another(folder: Path) -> None:
+    stages = PIPELINES[folder].values()
+    made = {
+        path.replace("${item.loss}", value)
+        for stage in stages
+        for path in _files(stage.get("outs", []) + stage.get("metrics", []))
+        for value in stage.get("matrix", {}).get("loss", [""])
+    }
+    for stage in stages:
+        for dep in stage["deps"]:
+            inside = any(dep == path or dep.startswith(path + "/") for path in made)
+            assert inside or dep.startswith("${") or (folder / dep).exists(), dep
 
 
 def test_stages_never_import_stages_and_only_the_pipeline_knows_paths() -> None:
@@ -73,25 +119,39 @@ def test_stages_never_import_stages_and_only_the_pipeline_knows_paths() -> None:
             assert not re.search(r"Path\(['\"](data|models|metrics|plots)", text), module
 
 
-def test_every_param_is_declared_by_a_stage_and_every_declared_param_is_known() -> None:
-    declared = {param for stage in STAGES.values() for param in stage.get("params", [])}
-    declared |= set(re.findall(r"\$\{(\w+)\}", (ROOT / "dvc.yaml").read_text()))
-    assert declared == set(SCHEMA) == set(YAML(typ="safe").load(ROOT / "params.yaml"))
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_param_of_a_file_is_declared_by_a_stage_and_every_declared_param_is_in_its_file(folder: Path) -> None:
+    own = set(YAML(typ="safe").load(folder / "params.yaml"))
+    project = set(YAML(typ="safe").load(ROOT / "params.yaml"))
+    entries = [stage.get("params", []) for stage in PIPELINES[folder].values()]
+    declared = set().union(*(_params(params, file="") for params in entries))
+    declared |= set(re.findall(r"\$\{(\w+)\}", (folder / "dvc.yaml").read_text()))
+    assert declared == own <= set(SCHEMA)
+    for params in entries:
+        inherited = _params(params, file="../../params.yaml")
+        assert inherited <= project and not inherited & own
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_reads_exactly_the_params_that_it_declares(name: str) -> None:
+def test_every_known_param_is_in_some_file() -> None:
+    assert set(SCHEMA) == set().union(*(YAML(typ="safe").load(folder / "params.yaml") for folder in FOLDERS))
+
+
+@STAGES
+def test_a_stage_reads_exactly_the_params_that_it_declares(folder: Path, name: str) -> None:
     """By key, as the columns of the source, or as the keyword arguments of its core."""
-    source = (ROOT / f"src/stages/{name}.py").read_text()
+    module = _module(folder, name)
+    source = (ROOT / f"src/stages/{module}.py").read_text()
     read = set(re.findall(r"params(?:\[|\.pop\()['\"](\w+)['\"]", source))
     if "SourceColumns.from_params(params)" in source:
         read |= {field.name for field in fields(SourceColumns)}
     if "**params" in source or "**core" in source:
-        core = getattr(importlib.import_module(f"stages.{name}"), name)
+        core = getattr(importlib.import_module(f"stages.{module}"), module)
         read |= {key for key in inspect.signature(core).parameters if key in SCHEMA}
-    if name == "base":
+    if module == "base":
         read |= set(re.findall(r'"(base_\w+|bi_encoder\w*)"', source))
-    assert read == set(STAGES[name].get("params", []))
+    if "matrix" in PIPELINES[folder][name]:
+        read -= set(PIPELINES[folder][name]["matrix"])  # comes with the command
+    assert read == _params(PIPELINES[folder][name].get("params", []))
 
 
 def test_every_param_has_a_comment_on_what_it_changes() -> None:
@@ -103,7 +163,7 @@ def test_every_param_has_a_comment_on_what_it_changes() -> None:
 
 
 def test_every_metric_and_plot_for_reviews_is_in_git() -> None:
-    for stage in STAGES.values():
+    for stage in (stage for stages in PIPELINES.values() for stage in stages.values()):
         for entry in [*stage.get("metrics", []), *stage.get("plots", [])]:
             assert next(iter(entry.values())) == {"cache": False}
 

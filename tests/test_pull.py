@@ -1,5 +1,6 @@
 """Every kind of source gives the same pairs, and every bad one a line, an exit code and nothing half-written."""
 
+import gzip
 import io
 import os
 import pty
@@ -9,6 +10,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import termios
 import threading
@@ -44,6 +46,18 @@ def write_zip(path: Path, members: dict[str, bytes]) -> Path:
         for name, content in members.items():
             archive.writestr(name, content)
     return path
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+WRITERS = {"zip": write_zip, "tar.gz": write_tar}
 
 
 def fails(source: Path | str, target: Path, message: str, *, limit: int = LIMIT) -> None:
@@ -90,7 +104,18 @@ class Endless(BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize(
     "kind",
-    ["file", "name without suffix", "folder", "zip", "zip of a folder named .parquet", "web file", "web zip"],
+    [
+        "file",
+        "name without suffix",
+        "gzipped file",
+        "folder",
+        "zip",
+        "zip of a folder named .parquet",
+        "tar.gz",
+        "web file",
+        "web zip",
+        "web tar.gz",
+    ],
 )
 def test_every_kind_of_source_gives_the_same_pairs(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "in put"
@@ -103,9 +128,14 @@ def test_every_kind_of_source_gives_the_same_pairs(tmp_path: Path, kind: str) ->
     write_zip(
         folder / "parts.zip", {"training_pairs.parquet/": b"", "training_pairs.parquet/part.0.parquet": parquet()}
     )
+    (folder / "pairs.gz").write_bytes(gzip.compress(parquet()))
+    write_tar(folder / "parts.tgz", {"./training_pairs.parquet/part.0.parquet": parquet()})
     with serving(partial(Quiet, directory=folder)) as address:
         source = {
             "file": folder / "pairs.parquet",
+            "gzipped file": folder / "pairs.gz",
+            "tar.gz": folder / "parts.tgz",
+            "web tar.gz": f"{address}/parts.tgz",
             "name without suffix": folder / "pairs",
             "folder": parts,
             "zip": folder / "pairs.zip",
@@ -116,6 +146,40 @@ def test_every_kind_of_source_gives_the_same_pairs(tmp_path: Path, kind: str) ->
         fetch(str(source), tmp_path / "raw", max_bytes=LIMIT)
     assert all(name.endswith(".parquet") for name in pull_project.contents(tmp_path / "raw"))
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "raw"), pull_project.pairs())
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".json", ".jsonl", ".txt"])
+def test_a_lone_table_gets_the_same_name_however_it_is_called_or_packed(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "in put"
+    folder.mkdir()
+    (folder / f"my table{suffix}").write_bytes(b"a\n1\n")
+    (folder / f"my table{suffix}.gz").write_bytes(gzip.compress(b"a\n1\n"))
+    with serving(partial(Quiet, directory=folder)) as address:
+        sources = [folder / f"my table{suffix}", folder / f"my table{suffix}.gz"]
+        sources += [f"{address}/my%20table{suffix}?raw=1", f"{address}/my%20table{suffix}.gz"]  # type: ignore[list-item]
+        for number, source in enumerate(sources):
+            fetch(str(source), tmp_path / f"raw {number}", max_bytes=LIMIT)
+            assert pull_project.contents(tmp_path / f"raw {number}") == {f"pairs{suffix}": b"a\n1\n"}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])
+def test_a_folder_or_archive_gives_its_tables_unpacked_and_of_one_kind_only(tmp_path: Path, kind: str) -> None:
+    tables = {"sets/train.csv": b"a\n1\n", "sets/test.tsv": b"a\n2\n"}
+    packed = {"sets/train.csv.gz": gzip.compress(b"a\n1\n"), "sets/test.tsv": b"a\n2\n"}
+    texts = {"README.txt": b"hello"}
+    records = {"meta.json": b"{}"}
+    others = {"run.sh": b"", ".hidden.csv": b""}
+    cases = [({**others, **texts}, texts), ({**texts, **records}, records), ({**texts, **records, **packed}, tables)]
+    for number, (members, expected) in enumerate(cases):
+        source = tmp_path / f"{number}.{kind}"
+        if kind == "folder":
+            for name, content in members.items():
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
+                (source / name).write_bytes(content)
+        else:
+            WRITERS[kind](source, members)
+        fetch(str(source), tmp_path / f"raw {number}", max_bytes=LIMIT)
+        assert pull_project.contents(tmp_path / f"raw {number}") == expected
 
 
 def test_the_source_is_copied_and_never_linked(tmp_path: Path) -> None:
@@ -155,11 +219,12 @@ EVIL += [
 EVIL += ["../evil.txt", "/etc/passwd"]
 
 
+@pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("name", EVIL)
-def test_no_member_leads_outside_the_target(tmp_path: Path, name: str) -> None:
-    archive = write_zip(tmp_path / "evil.zip", {"good.parquet": parquet(), name: parquet()})
+def test_no_member_leads_outside_the_target(tmp_path: Path, name: str, kind: str) -> None:
+    archive = WRITERS[kind](tmp_path / "evil", {"good.parquet": parquet(), name: parquet()})
     fails(archive, tmp_path / "raw", "leads outside the target")
-    assert set(pull_project.contents(tmp_path)) == {"evil.zip"}
+    assert set(pull_project.contents(tmp_path)) <= {"evil", "raw/good.parquet"}
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "/", "\\", "C:", "~", "b.parquet", ""]), min_size=1, max_size=6))
@@ -181,6 +246,25 @@ def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
     fails(tmp_path / "link.zip", tmp_path / "raw", "'part.0.parquet' is a link")
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.GNUTYPE_SPARSE])
+def test_a_link_or_a_file_with_holes_in_a_tar_is_refused(tmp_path: Path, kind: bytes) -> None:
+    info = tarfile.TarInfo("part.0.csv")
+    info.type, info.linkname = kind, "/etc/passwd"
+    with tarfile.open(tmp_path / "link.tgz", "w:gz") as archive:
+        archive.addfile(info)
+    fails(tmp_path / "link.tgz", tmp_path / "raw", "'part.0.csv' is a link or has holes")
+
+
+def test_a_device_in_a_tar_is_left_out(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "device.tgz", "w:gz") as archive:
+        for name, kind in (("pipe.csv", tarfile.FIFOTYPE), ("disk.csv", tarfile.BLKTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            archive.addfile(info)
+    fails(tmp_path / "device.tgz", tmp_path / "raw", "holds no table")
+    assert list((tmp_path / "raw").iterdir()) == []
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("second", ["part.parquet", "./part.parquet", "part.parquet/part.parquet"])
 def test_two_members_in_one_place_are_refused(tmp_path: Path, second: str) -> None:
@@ -195,6 +279,21 @@ def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_before_it_wri
     assert bomb.stat().st_size < LIMIT / 100
     fails(bomb, tmp_path / "raw", r"larger than max_source_gb \(0.001\): raise it in params.yaml")
     assert not pull_project.contents(tmp_path / "raw")
+
+
+@pytest.mark.parametrize("inner", ["a.csv", "README.md"])
+def test_nothing_in_a_tar_counts_less_than_the_limit(tmp_path: Path, inner: str) -> None:
+    bomb = write_tar(tmp_path / "bomb.tgz", {inner: bytes(50 * LIMIT), "b.csv": b"a"})
+    fails(bomb, tmp_path / "raw", r"larger than max_source_gb")
+    assert sum(map(len, pull_project.contents(tmp_path / "raw").values())) <= LIMIT
+
+
+def test_gzipped_tables_unpack_to_no_more_than_the_limit_together(tmp_path: Path) -> None:
+    half = gzip.compress(bytes(LIMIT // 2 + 1))
+    (tmp_path / "lone.csv.gz").write_bytes(gzip.compress(bytes(50 * LIMIT)))
+    fails(tmp_path / "lone.csv.gz", tmp_path / "raw 1", "larger than max_source_gb")
+    archive = write_zip(tmp_path / "bomb.zip", {"a.csv.gz": half, "b.csv.gz": half})
+    fails(archive, tmp_path / "raw 2", "larger than max_source_gb")
 
 
 def test_an_archive_that_lies_about_its_sizes_never_writes_more_than_the_limit(tmp_path: Path) -> None:
@@ -231,12 +330,43 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
         fails(tmp_path / name, tmp_path / f"raw {name}", r"the zip can't be unpacked \(.*\): download or pack it again")
 
 
+def test_a_damaged_tar_or_gz_is_named(tmp_path: Path) -> None:
+    whole = write_tar(tmp_path / "whole.tgz", {"part.csv": os.urandom(50_000)}).read_bytes()
+    lone = gzip.compress(os.urandom(50_000))
+    end = len(whole) - 8  # where the checksum stands
+    damaged = {
+        "cut.tgz": whole[:-30_000],
+        "checksum.tgz": whole[:end] + bytes([whole[end] ^ 1]) + whole[end + 1 :],
+        "bit.tgz": whole[:20_000] + bytes([whole[20_000] ^ 1]) + whole[20_001:],
+        "half.tgz": gzip.compress(gzip.decompress(whole)[:5_000]),
+        "cut.csv.gz": lone[:-100],
+        "start.csv.gz": lone[:2] + bytes(100),
+    }
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+        fails(
+            tmp_path / name, tmp_path / f"raw {name}", r"the (tar\.)?gz can't be unpacked \(.+\): download or pack it"
+        )
+
+
+def test_two_files_in_one_place_of_a_tar_or_after_unpacking_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "twice.tgz", "w:gz") as archive:
+        for name in ("part.csv", "./part.csv"):
+            archive.addfile(tarfile.TarInfo(name))
+    fails(
+        tmp_path / "twice.tgz", tmp_path / "raw 1", "holds './part.csv' more than once|holds 'part.csv' more than once"
+    )
+    both = write_zip(tmp_path / "both.zip", {"part.csv": b"a", "part.csv.gz": gzip.compress(b"a")})
+    fails(both, tmp_path / "raw 2", "holds 'part.csv' more than once")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("page.zip", b"<!DOCTYPE html>", "begins with b'<!DO', so it is neither a parquet file nor a zip"),
+        ("page.zip", b"<!DOCTYPE html>", "begins with b'<!DO', so it is neither a parquet file nor an archive"),
         ("empty.parquet", b"", "begins with b'', so it is neither"),
-        ("pairs.csv", b"user_id,book_id", "begins with b'user', so it is neither"),
+        ("pairs.xlsx", b"user_id,book_id", r"begins with b'user', so it is neither.*\.csv, \.tsv, \.json"),
+        ("pairs.doc.gz", gzip.compress(b"user_id,book_id"), "begins with b'user', so it is neither"),
     ],
 )
 def test_a_file_of_another_kind_is_named_with_its_first_bytes(
@@ -246,11 +376,11 @@ def test_a_file_of_another_kind_is_named_with_its_first_bytes(
     fails(tmp_path / name, tmp_path / "raw", message)
 
 
-def test_a_source_that_is_missing_or_holds_no_parquet_is_named(tmp_path: Path) -> None:
+def test_a_source_that_is_missing_or_holds_no_table_is_named(tmp_path: Path) -> None:
     fails(tmp_path / "nowhere.zip", tmp_path / "raw 1", "no such file or folder: correct `source` in params.yaml")
-    fails(write_zip(tmp_path / "csv.zip", {"pairs.csv": b"a,b"}), tmp_path / "raw 2", "holds no .parquet file")
+    fails(write_zip(tmp_path / "doc.zip", {"pairs.doc": b"a,b"}), tmp_path / "raw 2", r"holds no table \(\.parquet, ")
     (tmp_path / "empty").mkdir()
-    fails(tmp_path / "empty", tmp_path / "raw 3", "holds no .parquet file")
+    fails(tmp_path / "empty", tmp_path / "raw 3", "holds no table")
 
 
 def test_an_address_that_gives_nothing_is_named_with_the_reason(tmp_path: Path) -> None:
@@ -301,6 +431,31 @@ def test_a_parquet_file_cut_short_is_named_as_the_source(project: Path) -> None:
     Path("cut.parquet").write_bytes(parquet()[:-50])
     with pytest.raises(UserError, match=r"^cut.parquet: not a readable parquet file"):
         pull.main("cut.parquet", Path("data/raw"))
+
+
+def test_the_stage_makes_the_same_pairs_of_every_kind_of_table(project: Path) -> None:
+    pairs = pull_project.pairs()
+    pairs.to_csv("pairs.csv", index=False)
+    pairs.to_csv("pairs.tsv", index=False, sep="\t")
+    pairs.to_json("pairs.json", orient="records")
+    pairs.to_json("pairs.jsonl", orient="records", lines=True)
+    write_tar(Path("pairs.tgz"), {"pairs.csv": Path("pairs.csv").read_bytes()})
+    for source in ("pairs.csv", "pairs.tsv", "pairs.json", "pairs.jsonl", "pairs.tgz"):
+        pull.main(source, Path("data/raw"))
+        assert list(pull_project.contents(Path("data/raw"))) == ["pairs.parquet"]
+        pd.testing.assert_frame_equal(pd.read_parquet("data/raw/pairs.parquet"), pairs)
+
+
+def test_the_stage_names_the_line_of_a_table_that_it_cannot_read_and_keeps_the_earlier_data(project: Path) -> None:
+    pull_project.pairs().to_csv("pairs.csv", index=False)
+    pull.main("pairs.csv", Path("data/raw"))
+    before = pull_project.contents(project / "data")
+    Path("bad.csv").write_text(Path("pairs.csv").read_text() + "one,field,more,than,there,are\n")
+    result = pull_project.pull(project, "bad.csv")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: bad.csv: line 8 can't be read (Expected Number of Columns: 5 Found: 6)")
+    assert result.stderr.count("\n") == 1
+    assert pull_project.contents(project / "data") == before
 
 
 def test_the_stage_ends_with_one_line_and_exit_code_1(project: Path) -> None:

@@ -21,8 +21,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from rerank import hashing, leaks
 from rerank.errors import UserError
+from rerank.lengths import share_longer
 from rerank.pairs import COLUMNS, SourceColumns, read
-from stages.sample import sample, share_longer
+from stages.sample import sample
 
 ROOT = Path(__file__).resolve().parents[1]
 TITLE_PATTERN = r"^Title: ([^|]+)"
@@ -330,9 +331,9 @@ def test_a_pair_is_too_long_when_its_words_and_the_three_special_tokens_exceed_m
         "INSERT INTO sampled VALUES (?, ?)",
         [("a b c", "a b c d"), ("a b c", "a b c d e"), ("a", "a b c d"), ("a", "a")],
     )
-    assert share_longer(connection, tiny_tokenizer(), max_length=10) == 0.25
-    assert share_longer(connection, tiny_tokenizer(), max_length=9) == 0.5
-    assert share_longer(connection, tiny_tokenizer(), max_length=100) == 0
+    assert share_longer(connection, "sampled", tiny_tokenizer(), max_length=10) == 0.25
+    assert share_longer(connection, "sampled", tiny_tokenizer(), max_length=9) == 0.5
+    assert share_longer(connection, "sampled", tiny_tokenizer(), max_length=100) == 0
 
 
 def project(folder: Path, rows: Sequence[Row], **params: Any) -> None:

@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sentence_transformers import CrossEncoder
+from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from rerank.card import model_card
 from rerank.errors import UserError
 from rerank.model import build, has_head, head_parameters, load, resolve_precision, score
-from stages.train import Validation, batches, listwise, make_loss, some_users, train
+from rerank.training import Validation
+from stages.train import batches, listwise, make_loss, some_users, train
 
 GENRES = ("space", "crime", "love", "myth")
 PARAMS: dict[str, Any] = {
@@ -30,6 +33,8 @@ PARAMS: dict[str, Any] = {
     "weight_decay": 0.01,
     "max_length": 24,
     "loss": "binary_cross_entropy",
+    "symmetric": False,
+    "validation_metric": "ndcg@10",
     "precision": "fp32",
     "eval_every": 3,
     "patience": 99,
@@ -155,10 +160,10 @@ def test_every_loss_learns_from_the_same_pairs(run_train: Callable[..., Trained]
 def test_a_listwise_step_holds_as_many_pairs_as_a_pairwise_one() -> None:
     pairs = toy_pairs(12)
     for loss in ("lambda", "listnet"):
-        data, rows = batches(pairs, loss=loss, batch_size=16, max_grade=1)
+        data, rows = batches(pairs, loss=loss, batch_size=16, max_grade=1, symmetric=False)
         assert (len(data), rows) == (12, 2)
         assert [len(labels) for labels in data["label"]] == [8] * 12
-    data, rows = batches(pairs, loss="binary_cross_entropy", batch_size=16, max_grade=1)
+    data, rows = batches(pairs, loss="binary_cross_entropy", batch_size=16, max_grade=1, symmetric=False)
     assert (len(data), rows) == (96, 16)
     assert sorted(
         zip(listwise(pairs)["user_ctx"].repeat(8), listwise(pairs)["texts"].explode(), strict=True)
@@ -167,9 +172,43 @@ def test_a_listwise_step_holds_as_many_pairs_as_a_pairwise_one() -> None:
 
 def test_grades_are_scaled_to_one_for_cross_entropy_and_kept_as_gains_in_lists() -> None:
     pairs = toy_pairs(1).assign(label=[0, 1, 2, 3, 0, 1, 2, 3])
-    data, _ = batches(pairs, loss="binary_cross_entropy", batch_size=8, max_grade=3)
+    data, _ = batches(pairs, loss="binary_cross_entropy", batch_size=8, max_grade=3, symmetric=False)
     assert data["label"] == [0, 1 / 3, 2 / 3, 1, 0, 1 / 3, 2 / 3, 1]
-    assert batches(pairs, loss="lambda", batch_size=8, max_grade=3)[0]["label"] == [[0, 1, 2, 3, 0, 1, 2, 3]]
+    data, _ = batches(pairs, loss="lambda", batch_size=8, max_grade=3, symmetric=False)
+    assert data["label"] == [[0, 1, 2, 3, 0, 1, 2, 3]]
+
+
+def test_symmetric_pairs_are_learnt_in_both_orders_and_score_the_same_in_both(
+    run_train: Callable[..., Trained], base: Path
+) -> None:
+    pairs = toy_pairs(2)
+    data, rows = batches(pairs, loss="binary_cross_entropy", batch_size=8, max_grade=1, symmetric=True)
+    given = list(zip(data["user_ctx"], data["book_text"], data["label"], strict=True))
+    assert (len(given), rows) == (32, 8)
+    assert sorted(given) == sorted((text, context, label) for context, text, label in given)
+    assert measured_steps(run_train(symmetric=True)[2])[-1] == 24
+    with pytest.raises(UserError, match="symmetric is true, but loss is 'lambda'"):
+        batches(pairs, loss="lambda", batch_size=8, max_grade=1, symmetric=True)
+    model = build(base, max_length=24, dropout=0.0, seed=1)
+    texts = pairs["user_ctx"].tolist(), pairs["book_text"].tolist()
+    forth, back, mean = (
+        score(model, *texts, precision="fp32"),
+        score(model, *texts[::-1], precision="fp32"),
+        score(model, *texts, precision="fp32", symmetric=True),
+    )
+    assert np.abs(forth - back).max() > 1e-3
+    np.testing.assert_allclose(mean, (forth + back) / 2, atol=1e-5)
+
+
+def test_the_validation_metric_decides_which_weights_are_best(run_train: Callable[..., Trained]) -> None:
+    for metric, value in (("spearman", spearmanr), ("average_precision", average_precision_score)):
+        model, validation, history = run_train(validation_metric=metric, epochs=4, eval_every=4)
+        values = [found for name, found, _ in history if name == f"validation/{metric}"]
+        assert len(values) == 13 and validation.best == max(values)
+        pairs = validation.pairs
+        scores = score(model, pairs["user_ctx"].tolist(), pairs["book_text"].tolist(), precision="fp32")
+        found = value(pairs["label"], scores)
+        assert validation.best == pytest.approx(getattr(found, "statistic", found), abs=1e-6)
 
 
 def test_precision_reaches_the_trainer(run_train: Callable[..., Trained], reference: Trained) -> None:
@@ -224,8 +263,7 @@ def test_the_model_card_tells_counts_params_metrics_use_and_limits() -> None:
     for words in (
         "| training | 3 | 8 | 24 | 6 |",
         "| lr | 0.001 |",
-        "nDCG@10",
-        "0.5000",
+        "Best validation ndcg@10: 0.5000",
         "## Intended use",
         "## Limits",
     ):
@@ -261,6 +299,8 @@ def test_the_classifier_of_a_bert_has_the_learning_rate_of_a_head(tmp_path: Path
     quiet = {"record": lambda *_: None, "base": tmp_path}
     changes = {"head_lr": 1e-12, "epochs": 8}
     model, validation = train(toy_pairs(12), toy_pairs(4, offset=100), **quiet, **{**PARAMS, **changes})
+    model.save_pretrained(str(tmp_path / "trained"))
+    assert has_head(tmp_path / "trained"), "a base model again"
     assert validation.best_step > 0, "the weights before the first step won"
     changed = {
         name: float((after - before).detach().abs().max())

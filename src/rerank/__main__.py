@@ -152,6 +152,12 @@ def arguments() -> argparse.ArgumentParser:
     one.add_argument("--user", metavar="TEXT", help="the user's context, in the words of the training pairs")
     one.add_argument("candidates", nargs="?", metavar="FILE", help="one candidate a line, - for standard input")
     one.add_argument("--top", type=_count, metavar="N", help="print the best N only")
+    one.add_argument(
+        "--similarity",
+        type=float,
+        metavar="MAX",
+        help="print similarities from 0 to MAX, MAX times the sigmoid of the score: for a model of similarities",
+    )
     one.add_argument("--format", choices=("table", "json"), default="table", help="of the output (default: table)")
     many = parser.add_argument_group("score a table of pairs")
     many.add_argument("--pairs", type=Path, metavar="FILE", help="parquet file with a context and a text in each row")
@@ -180,6 +186,8 @@ def main(given: argparse.Namespace) -> None:
         raise UserError("--user and a file of candidates are needed (or --pairs and --output): see --help")
     candidates = read_candidates(given.candidates)
     scores = scorer_of(given.model)([given.user] * len(candidates), candidates)
+    if given.similarity is not None:
+        scores = given.similarity / (1 + np.exp(-scores.astype(np.float64)))
     ranked = rank(candidates, scores.tolist(), top=given.top)
     print(json.dumps(ranked, indent=2, ensure_ascii=False) if given.format == "json" else table(ranked))
 

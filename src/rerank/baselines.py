@@ -58,16 +58,14 @@ def bm25(contexts: Sequence[str], texts: Sequence[str]) -> Scores:
     return scores
 
 
-def bi_encoder(folder: Path, contexts: Sequence[str], texts: Sequence[str], *, precision: str) -> Scores:
-    """Return the cosine of context and book text, each distinct text embedded once, with a progress bar.
+def cosines(encoder: SentenceTransformer, contexts: Sequence[str], texts: Sequence[str], *, precision: str) -> Scores:
+    """Return the cosine of context and text, shape (pairs,), each distinct text embedded once, with a progress bar.
 
     Args:
-        folder: a sentence-transformers model in Hub layout; texts are cut at its own maximum length.
         precision: auto, fp32 or bf16, see `rerank.model.resolve_precision`.
     """
     number, distinct = pd.factorize(np.asarray([*contexts, *texts], dtype=object))
     context, text = np.split(number, 2)
-    encoder = SentenceTransformer(str(folder), local_files_only=True)
     device = encoder.device.type
     bf16 = model.resolve_precision(precision, device) == "bf16"
     with torch.autocast(device_type=device, dtype=torch.bfloat16, enabled=bf16):
@@ -76,3 +74,8 @@ def bi_encoder(folder: Path, contexts: Sequence[str], texts: Sequence[str], *, p
     starts = range(0, len(text), COSINE_BATCH)
     batches = [(context[start : start + COSINE_BATCH], text[start : start + COSINE_BATCH]) for start in starts]
     return np.concatenate([(vectors[left] * vectors[right]).sum(axis=1, dtype=np.float64) for left, right in batches])
+
+
+def bi_encoder(folder: Path, contexts: Sequence[str], texts: Sequence[str], *, precision: str) -> Scores:
+    """Return `cosines` by the sentence-transformers model in ``folder``; texts are cut at its own maximum length."""
+    return cosines(SentenceTransformer(str(folder), local_files_only=True), contexts, texts, precision=precision)

@@ -1,141 +1,76 @@
-"""Fetch the source of the pairs into a folder of parquet files: from a path, the web or a bucket, unpacked.
+"""Fetch the source of the pairs into a folder of tables: from a path, the web or a bucket, unpacked.
 
-What comes from elsewhere is not trusted: no name leads out of the folder, no transfer writes more bytes than the
-limit, and only .parquet files stay. Addresses go through DVC's own file systems, so that ``remote://NAME/path``,
-endpoints and keys are those that DVC has for the dependency ``source``.
+What comes from elsewhere is not trusted: see `rerank.archives`. Addresses go through DVC's own file systems, so that
+``remote://NAME/path``, endpoints and keys are those that DVC has for the dependency ``source``.
 """
 
-import stat
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
-from fsspec.callbacks import Callback
-from tqdm import tqdm
-
+from rerank.archives import KINDS, Meter, Metered, gunzip, is_tar, places, table_suffix, untar, unzip, write
 from rerank.errors import NO_SPACE, UserError
 
-CHUNK = 2**20
-# A lone file always gets this name, so that moving or packing the source re-runs nothing after `pull`.
-LONE_FILE = "pairs.parquet"
-# What zipfile raises for a broken archive; the last two are a password and an unknown compression.
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+# A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
+# after `pull`.
+LONE_FILE = "pairs"
 
 
-class Meter(Callback):
-    """Counts the bytes of one transfer, moves its progress bar, and stops it (UserError) at the limit."""
-
-    def __init__(self, source: str, verb: str, *, size: int | None, max_bytes: int) -> None:
-        super().__init__(size=size)
-        self._source = source
-        self._max_bytes = max_bytes
-        self._bar = tqdm(desc=f"{verb} {source}", total=size, unit="B", unit_scale=True, disable=None)
-        self.call()
-
-    def set_size(self, size: int | None) -> None:
-        """Take over the size that a server reports when none is known yet."""
-        if self.size is None:
-            super().set_size(size)
-
-    def call(self, hook_name: str | None = None, **kwargs: Any) -> None:
-        """Check the limit and draw the bar; every update of a callback ends here."""
-        if max(self.value, self.size or 0) > self._max_bytes:
-            raise UserError(
-                f"{self._source}: is larger than max_source_gb ({self._max_bytes / 1e9:g}): raise it in params.yaml "
-                "if the source is right"
-            )
-        self._bar.total = self.size
-        self._bar.update(self.value - self._bar.n)
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        self._bar.close()
+def _start(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(4)
 
 
-def _inside(source: str, name: str) -> PurePosixPath | None:
-    """Return where the source's file ``name`` goes below the target, None for one that is not wanted."""
-    path = PureWindowsPath(name)  # knows / and \, drives and network shares
-    if path.anchor or ".." in path.parts:
-        raise UserError(f"{source}: holds the path {name!r}, which leads outside the target: get a clean copy")
-    if path.suffix != ".parquet" or any(part.startswith((".", "__MACOSX")) for part in path.parts):
-        return None
-    return PurePosixPath(*path.parts)
+def _lone_name(file: Path, source: str) -> str:
+    """Return what a lone, unpacked file is called: its content tells its kind, or else the source's name does."""
+    start = _start(file)
+    if start == b"PAR1":
+        return f"{LONE_FILE}.parquet"
+    name = urlsplit(source).path if "://" in source else source
+    suffix = table_suffix(PurePosixPath(name))
+    tables = [table for kind in KINDS for table in kind if table != ".parquet"]
+    if suffix not in tables:
+        raise UserError(
+            f"{source}: begins with {start!r}, so it is neither a parquet file nor an archive, and its name does not "
+            f"end like another table's ({', '.join(tables)}): write it again"
+        )
+    return f"{LONE_FILE}{suffix}"
 
 
-def _write(stream: IO[bytes], path: Path, meter: Meter) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
-        while chunk := stream.read(CHUNK):
-            meter.relative_update(len(chunk))
-            file.write(chunk)
-
-
-def _is_zip(path: Path, source: str) -> bool:
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start not in (b"PAR1", b"PK\3\4", b"PK\5\6"):
-        raise UserError(f"{source}: begins with {start!r}, so it is neither a parquet file nor a zip: write it again")
-    return start != b"PAR1"
-
-
-def unpack(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
-    """Unpack the parquet files of a zip into the existing folder ``target``, with their paths.
-
-    Raises:
-        UserError: for a damaged or encrypted archive, one without parquet files, more than ``max_bytes`` in all, a
-            link, a path that leads outside, or two files of one name.
-    """
-    name = ""
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            wanted = []
-            for info in packed.infolist():
-                name = info.filename
-                place = _inside(source, name)
-                if stat.S_ISLNK(info.external_attr >> 16):
-                    raise UserError(f"{source}: {name!r} is a link to another file: pack the file itself")
-                if place and not info.is_dir():
-                    wanted.append((info, place))
-            size = sum(info.file_size for info, _ in wanted)
-            with Meter(source, "unpacking", size=size, max_bytes=max_bytes) as meter:
-                for info, place in wanted:
-                    name = info.filename
-                    with packed.open(info) as stream:
-                        _write(stream, target / place, meter)
-    except DAMAGED as error:
-        raise UserError(f"{source}: the zip can't be unpacked ({error}): download or pack it again") from None
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{source}: holds {name!r} more than once: pack each file once") from None
-
-
-def _keep(file: Path, target: Path, *, source: str, max_bytes: int) -> None:
-    """Turn a downloaded file in ``target`` into parquet files there."""
-    if _is_zip(file, source):
-        unpack(file, target, source=source, max_bytes=max_bytes)
-        file.unlink()
+def _unpack(file: Path, target: Path, *, source: str, max_bytes: int) -> bool:
+    """Unpack a lone file into ``target``; return False for one that is not packed."""
+    start = _start(file)
+    if start in (b"PK\3\4", b"PK\5\6"):
+        unzip(file, target, source=source, max_bytes=max_bytes)
+    elif not start.startswith(b"\x1f\x8b"):
+        return False
+    elif is_tar(file):
+        untar(file, target, source=source, max_bytes=max_bytes)
     else:
-        file.rename(target / LONE_FILE)
+        unpacked = target / ".unpacked"
+        with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
+            gunzip(file, unpacked, source=source, meter=meter)
+        unpacked.rename(target / _lone_name(unpacked, source))
+    return True
 
 
 def _copy(source: str, target: Path, *, max_bytes: int) -> None:
     origin = Path(source)
     if origin.is_dir():
-        files = [path for path in sorted(origin.rglob("*.parquet")) if path.is_file()]
-        places = [(path, _inside(source, path.relative_to(origin).as_posix())) for path in files]
+        files = [path for path in sorted(origin.rglob("*")) if path.is_file()]
+        found = places(source, [path.relative_to(origin).as_posix() for path in files])
+        wanted = [(path, place) for path, place in zip(files, found, strict=True) if place]
     elif not origin.is_file():
         raise UserError(f"{source}: no such file or folder: correct `source` in params.yaml")
-    elif _is_zip(origin, source):
-        return unpack(origin, target, source=source, max_bytes=max_bytes)
+    elif _unpack(origin, target, source=source, max_bytes=max_bytes):
+        return
     else:
-        places = [(origin, PurePosixPath(LONE_FILE))]
-    with Meter(source, "copying", size=sum(path.stat().st_size for path, _ in places), max_bytes=max_bytes) as meter:
-        for path, place in places:
-            if place:
-                with path.open("rb") as stream:
-                    _write(stream, target / place, meter)
+        wanted = [(origin, PurePosixPath(_lone_name(origin, source)))]
+    with Meter(source, "copying", size=sum(path.stat().st_size for path, _ in wanted), max_bytes=max_bytes) as meter:
+        for path, place in wanted:
+            with path.open("rb") as stream:
+                write(Metered(stream, meter), target / place)
 
 
 @contextmanager
@@ -182,8 +117,8 @@ def _download(source: str, target: Path, *, max_bytes: int) -> None:
         info = fs.info(path)
         if info["type"] == "directory":
             names = sorted(name for name in fs.find(path) if not name.endswith("/"))
-            found = [(name, _inside(source, "/".join(fs.relparts(name, path)))) for name in names]
-            files = [(name, target / place) for name, place in found if place]
+            found = places(source, ["/".join(fs.relparts(name, path)) for name in names])
+            files = [(name, target / place) for name, place in zip(names, found, strict=True) if place]
             size = sum(fs.size(name) or 0 for name, _ in files)
         else:
             files = [(path, target / ".download")]
@@ -193,16 +128,22 @@ def _download(source: str, target: Path, *, max_bytes: int) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 fs.get_file(name, str(place), callback=meter)
     if info["type"] != "directory":
-        _keep(target / ".download", target, source=source, max_bytes=max_bytes)
+        file = target / ".download"
+        if _unpack(file, target, source=source, max_bytes=max_bytes):
+            file.unlink()
+        else:
+            file.rename(target / _lone_name(file, source))
 
 
 def fetch(source: str, target: Path, *, max_bytes: int) -> None:
-    """Create the folder ``target`` with the parquet files of ``source``; on failure it may be left half-written.
+    """Create the folder ``target`` with the tables of ``source``; on failure it may be left half-written.
 
     Args:
-        source: a .parquet file, a folder of them or a zip of either: a path, or an address that DVC can read
-            (https://, s3://, remote://NAME/path). What a file is decides its content, not its name.
-        target: folder to create.
+        source: a .parquet file, another table (.csv, .tsv, .json, .jsonl, or .txt for a judgment list), either of them
+            gzipped, a folder of them, or a zip or tar.gz of these: a path, or an address that DVC can read (https://,
+            s3://, remote://NAME/path). What a lone file is decides its content, and its name only where that can't.
+            Of a folder or an archive stay only the kinds that `rerank.archives.KINDS` prefers.
+        target: folder to create; nothing in it is packed.
         max_bytes: neither the source nor what it unpacks to may be larger.
 
     Raises:
@@ -211,5 +152,11 @@ def fetch(source: str, target: Path, *, max_bytes: int) -> None:
     target.mkdir()
     transfer = _download if "://" in source else _copy
     transfer(source, target, max_bytes=max_bytes)
-    if not any(target.rglob("*.parquet")):
-        raise UserError(f"{source}: holds no .parquet file: write one there, or correct `source` in params.yaml")
+    if packed := sorted(target.rglob("*.gz")):
+        with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
+            for path in packed:
+                gunzip(path, path.with_suffix(""), source=f"{source}: {path.relative_to(target)}", meter=meter)
+                path.unlink()
+    if not any(path.is_file() for path in target.rglob("*")):
+        suffixes = ", ".join(suffix for kind in KINDS for suffix in kind)
+        raise UserError(f"{source}: holds no table ({suffixes}): write one there, or correct `source` in params.yaml")

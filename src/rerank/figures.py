@@ -20,7 +20,7 @@ NAMES = {
     "bm25": "BM25",
     "bi_encoder": "bi-encoder",
     "untuned_cross_encoder": "untuned cross-encoder",
-    "cross_encoder": "fine-tuned cross-encoder",
+    "cross_encoder": "cross-encoder",
 }
 COLOURS = {
     "chance": "#8c8c8c",
@@ -30,7 +30,9 @@ COLOURS = {
     "untuned_cross_encoder": "#56B4E9",
     "cross_encoder": "#0072B2",
 }
+OTHER_SYSTEM = "#000000"
 WORSE = "#D55E00"
+VALIDATION_NAMES = {"ndcg@10": "nDCG@10", "spearman": "Spearman correlation", "average_precision": "average precision"}
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -44,6 +46,16 @@ STYLE: dict[str, Any] = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
 }
+
+
+def name(system: str) -> str:
+    """Return what the pictures call a system: its own name when it has no other."""
+    return NAMES.get(system, system)
+
+
+def colour(system: str) -> str:
+    """Return the colour of a system in every picture; those that have none share one."""
+    return COLOURS.get(system, OTHER_SYSTEM)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -67,10 +79,8 @@ def _legend_beside(axes: Axes, title: str | None = None) -> None:
 
 
 def _line(axes: Axes, system: str, x: pd.Series, y: pd.Series, label: str) -> None:
-    fine_tuned = system == FINE_TUNED
-    axes.plot(
-        x, y, label=label, color=COLOURS[system], linewidth=2.4 if fine_tuned else 1.4, zorder=3 if fine_tuned else 2
-    )
+    width, order = (2.4, 3) if system == FINE_TUNED else (1.4, 2)
+    axes.plot(x, y, label=label, color=colour(system), linewidth=width, zorder=order)
 
 
 def ndcg(points: pd.DataFrame, *, comparison: dict[str, Any]) -> Figure:
@@ -78,32 +88,45 @@ def ndcg(points: pd.DataFrame, *, comparison: dict[str, Any]) -> Figure:
 
     Args:
         points: system, ndcg@10, low, high.
-        comparison: ``fine_tuned_vs_best_baseline`` of metrics/test.json.
+        comparison: ``cross_encoder_vs_best_baseline`` of metrics/test.json.
     """
     difference = comparison["ndcg@10_difference"]
     if difference["low"] > 0:
-        finding = "The fine-tuned cross-encoder ranks better than"
+        finding = "The cross-encoder ranks better than"
     elif difference["high"] < 0:
-        finding = "The fine-tuned cross-encoder ranks worse than"
+        finding = "The cross-encoder ranks worse than"
     else:
-        finding = "The fine-tuned cross-encoder cannot be told apart from"
-    figure, axes = _axes(
-        f"{finding} the best baseline, {NAMES[comparison['baseline']]}\n"
+        finding = "The cross-encoder cannot be told apart from"
+    return intervals(
+        points,
+        f"{finding} the best baseline, {name(comparison['baseline'])}\n"
         f"difference {difference['mean']:+.3f}, 95 % interval {difference['low']:+.3f} to {difference['high']:+.3f}",
-        "nDCG@10: mean over users with its 95 % interval (higher is better)",
-        "",
+        "nDCG@10: mean over lists with its 95 % interval (higher is better)",
+        left=0,
     )
-    for row, (system, mean, low, high) in enumerate(points.itertuples(index=False)):
-        axes.plot([low, high], [row, row], color=COLOURS[system], linewidth=3, solid_capstyle="butt")
-        axes.plot(mean, row, "o", color=COLOURS[system], markersize=9)
+
+
+def intervals(points: pd.DataFrame, title: str, x: str, *, left: float) -> Figure:
+    """Draw one dot and one 95 % interval a system, and a dashed line where chance lies.
+
+    Args:
+        points: system, the value, low, high; the first row is drawn lowest.
+        x: what the values are.
+        left: where the axis begins.
+    """
+    figure, axes = _axes(title, x, "")
+    for row, (system, value, low, high) in enumerate(points.itertuples(index=False)):
+        axes.plot([low, high], [row, row], color=colour(system), linewidth=3, solid_capstyle="butt")
+        axes.plot(value, row, "o", color=colour(system), markersize=9)
         axes.annotate(
-            f"{mean:.3f}", (high, row), xytext=(6, 0), textcoords="offset points", va="center", fontweight="bold"
+            f"{value:.3f}", (high, row), xytext=(6, 0), textcoords="offset points", va="center", fontweight="bold"
         )
         if system == CHANCE:
-            axes.axvline(mean, color=COLOURS[CHANCE], linestyle="--", linewidth=1, zorder=1)
-    axes.set_yticks(range(len(points)), [NAMES[system] for system in points["system"]])
+            axes.axvline(value, color=COLOURS[CHANCE], linestyle="--", linewidth=1, zorder=1)
+    axes.set_yticks(range(len(points)), [name(system) for system in points["system"]])
     axes.set_ylim(-0.6, len(points) - 0.4)
-    axes.set_xlim(0, 1.12 * points["high"].max())
+    right = points["high"].max()
+    axes.set_xlim(left, right + 0.12 * (right - left))
     axes.grid(axis="y", visible=False)
     return figure
 
@@ -117,14 +140,14 @@ def roc(points: pd.DataFrame, *, area: dict[str, float], baseline: str) -> Figur
         baseline: the best baseline by nDCG@10, for the title.
     """
     figure, axes = _axes(
-        f"A positive outscores a negative in {100 * area[FINE_TUNED]:.1f} % of cases when fine-tuned, "
-        f"in {100 * area[baseline]:.1f} % by {NAMES[baseline]}\n"
+        f"A positive outscores a negative in {100 * area[FINE_TUNED]:.1f} % of cases by the cross-encoder, "
+        f"in {100 * area[baseline]:.1f} % by {name(baseline)}\n"
         "ROC, pooled over all pairs (nearer the top left is better)",
         "false positive rate: share of negatives above the threshold",
         "true positive rate: share of positives above it",
     )
     for system, curve in points.groupby("system", sort=False):
-        label = f"{NAMES[system]}: {area[system]:.3f}"
+        label = f"{name(system)}: {area[system]:.3f}"
         _line(axes, system, curve["false_positive_rate"], curve["true_positive_rate"], label)
     axes.plot([0, 1], [0, 1], color=COLOURS[CHANCE], linestyle="--", linewidth=1)
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
@@ -144,14 +167,14 @@ def precision_recall(
         baseline: the best baseline by nDCG@10, for the title.
     """
     figure, axes = _axes(
-        f"Average precision is {average[FINE_TUNED]:.3f} when fine-tuned, {average[baseline]:.3f} by "
-        f"{NAMES[baseline]}, {positive_share:.3f} by guessing\n"
+        f"Average precision is {average[FINE_TUNED]:.3f} by the cross-encoder, {average[baseline]:.3f} by "
+        f"{name(baseline)}, {positive_share:.3f} by guessing\n"
         "Precision and recall, pooled over all pairs (higher is better)",
         "recall: share of positives above the threshold",
         "precision: share of positives among those above it",
     )
     for system, curve in points.groupby("system", sort=False):
-        _line(axes, system, curve["recall"], curve["precision"], f"{NAMES[system]}: {average[system]:.3f}")
+        _line(axes, system, curve["recall"], curve["precision"], f"{name(system)}: {average[system]:.3f}")
     axes.axhline(
         positive_share,
         color=COLOURS[CHANCE],
@@ -181,29 +204,29 @@ def score_distributions(points: pd.DataFrame, *, area: dict[str, float]) -> Figu
     for number, system in enumerate(systems, start=1):
         bins = points[points["system"] == system]
         axes = figure.add_subplot(rows, columns, number)
-        axes.fill_between(bins["score"], 100 * bins["positives"], step="mid", color=COLOURS[system], alpha=0.65)
+        axes.fill_between(bins["score"], 100 * bins["positives"], step="mid", color=colour(system), alpha=0.65)
         axes.step(bins["score"], 100 * bins["negatives"], where="mid", color="#333333", linewidth=1.2)
         axes.set_ylim(bottom=0)
-        axes.set_title(f"{NAMES[system]}: AUC {area[system]:.3f}")
+        axes.set_title(f"{name(system)}: AUC {area[system]:.3f}")
         axes.set_xlabel("raw score")
         axes.set_ylabel("% of pairs of the label" if number % columns == 1 or columns == 1 else "")
     return figure
 
 
 def gain(points: pd.DataFrame, *, differences: pd.Series, baseline: str) -> Figure:
-    """Draw the users' gains, sorted.
+    """Draw the gain on each candidate list (of a user, or a query), sorted.
 
     Args:
-        points: users_percent (share of users so far, 0 to 100), gain (nDCG@10 minus that of the baseline), ascending.
-        differences: the gain of each user.
+        points: users_percent (share of lists so far, 0 to 100), gain (nDCG@10 minus that of the baseline), ascending.
+        differences: the gain on each list.
         baseline: the best baseline.
     """
     better, equal, worse = (100 * (np.sign(differences) == sign).mean() for sign in (1, 0, -1))
     figure, axes = _axes(
-        f"Fine-tuned against {NAMES[baseline]}: better for {better:.0f} % of users, equal for {equal:.0f} %, worse for "
-        f"{worse:.0f} %\nmean gain {differences.mean():+.3f} (above 0 is better)",
-        "users, sorted by gain (%)",
-        f"nDCG@10 minus that of {NAMES[baseline]}",
+        f"Cross-encoder against {name(baseline)}: better on {better:.0f} % of the lists, equal on {equal:.0f} %, "
+        f"worse on {worse:.0f} %\nmean gain {differences.mean():+.3f} (above 0 is better)",
+        "lists, sorted by gain (%)",
+        f"nDCG@10 minus that of {name(baseline)}",
     )
     x, y = points["users_percent"], points["gain"]
     axes.fill_between(x, y, where=y >= 0, step="mid", color=COLOURS[FINE_TUNED], alpha=0.5)
@@ -214,23 +237,25 @@ def gain(points: pd.DataFrame, *, differences: pd.Series, baseline: str) -> Figu
     return figure
 
 
-def training(loss: pd.DataFrame, validation: pd.DataFrame) -> Figure:
-    """Draw training loss and validation nDCG@10 over the steps.
+def training(loss: pd.DataFrame, validation: pd.DataFrame, *, metric: str) -> Figure:
+    """Draw training loss and validation over the steps.
 
     Args:
         loss: step, loss.
-        validation: step, ndcg@10; not empty.
+        validation: step and a column ``metric``; not empty.
+        metric: what was measured, as `validation_metric` in params.yaml names it; higher is better.
     """
-    best = validation.loc[validation["ndcg@10"].idxmax()]
+    best = validation.loc[validation[metric].idxmax()]
+    shown = VALIDATION_NAMES.get(metric, metric)
     figure = _figure(
-        f"Validation nDCG@10 is best at step {best['step']:.0f}: {best['ndcg@10']:.3f}, from "
-        f"{validation['ndcg@10'].iloc[0]:.3f} at step {validation['step'].iloc[0]:.0f}",
+        f"Validation {shown} is best at step {best['step']:.0f}: {best[metric]:.3f}, from "
+        f"{validation[metric].iloc[0]:.3f} at step {validation['step'].iloc[0]:.0f}",
         size=(8, 5),
     )
     upper, lower = figure.subplots(2, 1, sharex=True)
-    upper.plot(validation["step"], validation["ndcg@10"], "o-", color=COLOURS[FINE_TUNED], markersize=4)
-    upper.plot(best["step"], best["ndcg@10"], "o", color=WORSE, markersize=9, label="best")
-    upper.set_ylabel("validation nDCG@10\n(higher is better)")
+    upper.plot(validation["step"], validation[metric], "o-", color=COLOURS[FINE_TUNED], markersize=4)
+    upper.plot(best["step"], best[metric], "o", color=WORSE, markersize=9, label="best")
+    upper.set_ylabel(f"validation {shown}\n(higher is better)")
     upper.legend(loc="lower right")
     lower.plot(loss["step"], loss["loss"], color=COLOURS[CHANCE], linewidth=0.8, alpha=0.7, label="as logged")
     window = max(1, len(loss) // 20)
@@ -246,7 +271,7 @@ def favourites(points: pd.DataFrame, *, baseline: str) -> Figure:
     """Draw nDCG@10 by the number of favourites that the context names.
 
     Args:
-        points: system, favourites (mean of the bin), bin (its range), users, ndcg@10, low, high; the fine-tuned system,
+        points: system, favourites (mean of the bin), bin (its range), users, ndcg@10, low, high; the cross-encoder,
             ``baseline`` and chance have the same bins in the same order.
         baseline: the best baseline.
     """
@@ -254,7 +279,7 @@ def favourites(points: pd.DataFrame, *, baseline: str) -> Figure:
     gains = by_system[FINE_TUNED] - by_system[baseline]
     span = f"{gains.min():+.3f} ({gains.idxmin()} favourites) to {gains.max():+.3f} ({gains.idxmax()} favourites)"
     figure, axes = _axes(
-        f"Gain over {NAMES[baseline]} by known favourites: {span if len(gains) > 1 else f'{gains.iloc[0]:+.3f}'}\n"
+        f"Gain over {name(baseline)} by known favourites: {span if len(gains) > 1 else f'{gains.iloc[0]:+.3f}'}\n"
         "means over users with 95 % intervals (higher is better)",
         "favourites that the user's context names",
         "nDCG@10",
@@ -262,8 +287,8 @@ def favourites(points: pd.DataFrame, *, baseline: str) -> Figure:
     curves = list(points.groupby("system", sort=False))
     for shift, (system, curve) in zip(np.linspace(-0.07, 0.07, len(curves)), curves, strict=True):
         x, y = np.arange(len(curve)) + shift, curve["ndcg@10"]
-        _line(axes, system, x, y, NAMES[system])
-        axes.errorbar(x, y, (y - curve["low"], curve["high"] - y), fmt="o", color=COLOURS[system], capsize=3)
+        _line(axes, system, x, y, name(system))
+        axes.errorbar(x, y, (y - curve["low"], curve["high"] - y), fmt="o", color=colour(system), capsize=3)
     bins = points.drop_duplicates("bin")
     axes.set_xticks(range(len(bins)), [f"{row.bin}\n{row.users} users" for row in bins.itertuples()])
     axes.set(xlim=(-0.5, len(bins) - 0.5))

@@ -12,7 +12,7 @@ from scipy.stats import permutation_test
 
 from rerank.errors import UserError
 
-METRICS = ("ndcg@10", "mrr@10", "map", "precision@1", "roc_auc")
+METRICS = ("ndcg@10", "mrr@10", "map", "precision@1", "precision@10", "roc_auc")
 CONFIDENCE = 0.95
 SIGN_FLIPS = 9_999
 # Scores of a collapsed model differ in their last bits, with the shape of the batch that each was computed in.
@@ -30,7 +30,8 @@ def per_user(
 
     nDCG@k has gains 2^label - 1 (Burges et al. 2005) and discount log2(rank + 1) (Järvelin & Kekäläinen 2002), and
     its ideal is the user's own list. MRR@k is 1 / rank of the first positive, 0 below rank k. MAP is the mean over all
-    positives of the precision at their rank. ROC AUC is the Mann-Whitney statistic, where ties count half.
+    positives of the precision at their rank. Precision@k is the share of positives among the first k ranks, which stay
+    k in a shorter list. ROC AUC is the Mann-Whitney statistic, where ties count half.
 
     Args:
         users, books: ids of each pair, shape (pairs,); a (user, book) occurs once.
@@ -38,8 +39,8 @@ def per_user(
         scores: higher is better, shape (pairs,).
 
     Returns:
-        One row a user, sorted by user_id, with columns ``ndcg@k, mrr@k, map, precision@1, roc_auc`` in 0..1. A user
-        without positives has NaN in all; one without negatives has NaN in roc_auc.
+        One row a user, sorted by user_id, with columns ``ndcg@k, mrr@k, map, precision@1, precision@k, roc_auc`` in
+        0..1. A user without positives has NaN in all; one without negatives has NaN in roc_auc.
     """
     ids, user = np.unique(np.asarray(users, dtype=str), return_inverse=True)
     label, score = np.asarray(labels, dtype=np.int64), np.asarray(scores, dtype=np.float64)
@@ -66,6 +67,7 @@ def per_user(
             f"mrr@{k}": total(positive * (found == 1) * (rank <= k) / rank),
             "map": total(positive * found / rank) / positives,
             "precision@1": total(positive & (rank == 1)),
+            f"precision@{k}": total(positive & (rank <= k)) / k,
             "roc_auc": (rank_sum - positives * (positives + 1) / 2) / (positives * (size - positives)),
         }
     measured = pd.DataFrame(columns, index=pd.Index(ids.astype(object), name="user_id"))
@@ -78,13 +80,18 @@ def _tie_breaker(users: npt.ArrayLike, books: npt.ArrayLike) -> npt.NDArray[np.u
     return pd.util.hash_pandas_object(pairs, index=False).to_numpy()
 
 
-def check_scores(system: str, scores: npt.NDArray[np.floating]) -> None:
+def check_scores(system: str, scores: npt.NDArray[np.floating], *, trained: bool = True) -> None:
     """Refuse scores that rank nothing.
+
+    Args:
+        system: the name of the system.
+        scores: one a pair, shape (pairs,).
+        trained: whether a cross-encoder comes from training here, which is then the likely cause.
 
     Raises:
         UserError: when a score is not finite, or all are the same; it names the system and the likely cause.
     """
-    cause = COLLAPSED if system == "cross_encoder" else BROKEN_WEIGHTS
+    cause = COLLAPSED if trained and system == "cross_encoder" else BROKEN_WEIGHTS
     broken = np.count_nonzero(~np.isfinite(scores))
     if broken:
         raise UserError(f"{system}: {broken:,} of {len(scores):,} scores are not finite numbers: {cause}")

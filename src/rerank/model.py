@@ -27,9 +27,10 @@ def has_head(folder: Path) -> bool:
     modules = folder / "modules.json"
     if modules.exists():
         heads = [folder / module["path"] / "config.json" for module in json.loads(modules.read_text())[1:]]
-        return any(
+        if any(
             json.loads(config.read_text()).get("module_output_name") == "scores" for config in heads if config.exists()
-        )
+        ):
+            return True
     config = json.loads((folder / "config.json").read_text())
     return any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or [])
 
@@ -98,11 +99,17 @@ def resolve_precision(precision: str, device: str) -> str:
     return "bf16" if native else "fp32"
 
 
-def score(model: CrossEncoder, contexts: Sequence[str], texts: Sequence[str], *, precision: str) -> np.ndarray:
+def score(
+    model: CrossEncoder, contexts: Sequence[str], texts: Sequence[str], *, precision: str, symmetric: bool = False
+) -> np.ndarray:
     """Return one raw score (a logit) for each pair, float32, shape (pairs,), with a progress bar.
 
-    Under bf16 the last layer still computes in fp32: eight bits of mantissa would tie candidates that differ.
+    Under bf16 the last layer still computes in fp32: eight bits of mantissa would tie candidates that differ. When
+    ``symmetric``, it is the mean of the scores of (context, text) and (text, context).
     """
+    if symmetric:
+        both = score(model, [*contexts, *texts], [*texts, *contexts], precision=precision)
+        return both.reshape(2, -1).mean(axis=0)
     device = model.device.type
     bf16 = resolve_precision(precision, device) == "bf16"
     saved = model.keep_in_fp32_modules or []

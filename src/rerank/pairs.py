@@ -1,7 +1,7 @@
 """The schema of the pairs, in one place, and the error for each way of breaking it.
 
 A pair is one row: a reader, a book, both as text, and whether the reader liked the book. Whatever the source calls
-its columns, everything after `read` sees these five names, the two ids as strings and the label as a whole number.
+its columns, everything after `read` sees these five names, the two ids as strings and the label as a number.
 """
 
 from collections.abc import Mapping
@@ -16,21 +16,23 @@ import pyarrow.parquet as pq
 from rerank.errors import UserError
 
 COLUMNS = ("user_id", "book_id", "user_ctx", "book_text", "label")
+# The view ``source`` has the path of a row's file under this name, which no table's own column has.
+PATH = "path of the parquet file"
 
 
 @dataclass(frozen=True)
 class SourceColumns:
-    """The names that a source uses for the five columns of a pair."""
+    """The names that a source uses for the five columns of a pair; the text of one without an id column is its id."""
 
-    user_column: str
-    book_column: str
+    user_column: str | None
+    book_column: str | None
     context_column: str
     text_column: str
     label_column: str
 
     def by_key(self) -> dict[str, str]:
-        """Return params.yaml key → name in the source, in the order of `COLUMNS`."""
-        return asdict(self)
+        """Return params.yaml key → name in the source, in the order of `COLUMNS`, without the missing ids."""
+        return {key: name for key, name in asdict(self).items() if name is not None}
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -60,14 +62,55 @@ def parquet_files(raw: Path) -> list[Path]:
     return files
 
 
-def read(connection: duckdb.DuckDBPyConnection, raw: Path, columns: SourceColumns) -> None:
-    """Create the view ``pairs`` with `COLUMNS` over all parquet files of ``raw``; nothing is read yet."""
-    files = [str(path) for path in parquet_files(raw)]
-    user, book, context, text, label = (quote(name) for name in columns.by_key().values())
-    connection.read_parquet(files, union_by_name=True).create_view("source")
+def _open(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> list[str]:
+    """Create the view ``source`` over parquet files, with a column `PATH`, and return its columns."""
+    paths = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
     connection.execute(
-        f"CREATE VIEW pairs AS SELECT CAST({user} AS VARCHAR) AS user_id, CAST({book} AS VARCHAR) AS book_id, "
-        f"{context} AS user_ctx, {text} AS book_text, CAST({label} AS INTEGER) AS label FROM source"
+        f"CREATE VIEW source AS SELECT * FROM read_parquet([{paths}], union_by_name=true, filename='{PATH}')"
+    )
+    return connection.view("source").columns
+
+
+def _id(column: str | None, text: str) -> str:
+    """Return the SQL expression of an id."""
+    return f"CAST({quote(column)} AS VARCHAR)" if column is not None else f"md5(coalesce({quote(text)}, ''))"
+
+
+def read(
+    connection: duckdb.DuckDBPyConnection,
+    raw: Path,
+    columns: SourceColumns,
+    *,
+    whole_labels: bool = True,
+    split_column: str | None = None,
+) -> None:
+    """Create the view ``pairs`` with `COLUMNS` and more over all parquet files of ``raw``; no row is read yet.
+
+    Args:
+        connection: where to create it.
+        raw: folder of parquet files that `check` has accepted.
+        columns: the names that the source uses. For a missing id column the id is the MD5 of the text.
+        whole_labels: whether ``label`` is INTEGER or DOUBLE.
+        split_column: the source's column that becomes ``split``, as text; ``file`` for the name of the row's file
+            without its suffix, which the view always has as ``file``. None: there is no column ``split``.
+
+    Raises:
+        UserError: when there is no file, or none has ``split_column``.
+    """
+    found = _open(connection, parquet_files(raw))
+    if split_column not in (None, "file", *found):
+        names = ", ".join(name for name in found if name != PATH)
+        raise UserError(f"{raw}: column '{split_column}' is missing (it has {names}): set split_column in params.yaml")
+    file = f"parse_filename({quote(PATH)}, true)"
+    split = ""
+    if split_column is not None:
+        split = f", {file if split_column == 'file' else f'CAST({quote(split_column)} AS VARCHAR)'} AS split"
+    context, text = columns.context_column, columns.text_column
+    connection.execute(
+        f"CREATE VIEW pairs AS SELECT {_id(columns.user_column, context)} AS user_id, "
+        f"{_id(columns.book_column, text)} AS book_id, {quote(context)} AS user_ctx, {quote(text)} AS book_text, "
+        f"CAST({quote(columns.label_column)} AS {'INTEGER' if whole_labels else 'DOUBLE'}) AS label, "
+        f"{file} AS file{split} FROM source"
     )
 
 
@@ -111,16 +154,25 @@ def _check_schema(path: Path, columns: SourceColumns, *, source: str) -> None:
             )
 
 
-def check(raw: Path, *, source: str, columns: SourceColumns, max_grade: int, max_empty_share: float) -> int:
+def check(
+    raw: Path,
+    *,
+    source: str,
+    columns: SourceColumns,
+    max_grade: int,
+    max_empty_share: float,
+    whole_labels: bool = True,
+) -> int:
     """Check every parquet file of ``raw`` against the schema and return the number of rows.
 
     Args:
         raw: folder of parquet files.
         source: where they come from, for the messages.
         columns: the names that the source uses.
-        max_grade: labels are whole numbers from 0 to this.
+        max_grade: labels are numbers from 0 to this.
         max_empty_share: largest share of rows, 0 to 1, whose context or text may be null or blank (``sample`` drops
             and counts those).
+        whole_labels: whether labels must be whole numbers.
 
     Raises:
         UserError: for an unreadable file, a missing column, a wrong type, no rows, a null id or label, a label out of
@@ -129,17 +181,22 @@ def check(raw: Path, *, source: str, columns: SourceColumns, max_grade: int, max
     files = parquet_files(raw)
     for path in files:
         _check_schema(path, columns, source=source if len(files) == 1 else f"{source}: {path.relative_to(raw)}")
-    user, book, context, text, label = (quote(name) for name in columns.by_key().values())
+    user, book = (
+        is_filled(quote(name)) if name is not None else "true" for name in (columns.user_column, columns.book_column)
+    )
+    context, text, label = (quote(name) for name in (columns.context_column, columns.text_column, columns.label_column))
     grade = f"CAST({label} AS DOUBLE)"
-    outside = f"NOT ({grade} BETWEEN 0 AND {max_grade} AND {grade} = floor({grade}))"
+    # DuckDB answers BETWEEN from a file's statistics, which know nothing of NaN.
+    inside = f"isfinite({grade}) AND {grade} BETWEEN 0 AND {max_grade}" + (
+        f" AND {grade} = floor({grade})" if whole_labels else ""
+    )
     try:
         connection = duckdb.connect()
-        connection.read_parquet([str(path) for path in files], union_by_name=True).create_view("source")
+        _open(connection, files)
         row = connection.execute(
-            f"SELECT count(*), "
-            f"count(*) FILTER ({is_filled(user)}), count(*) FILTER ({is_filled(book)}), count({label}), "
+            f"SELECT count(*), count(*) FILTER ({user}), count(*) FILTER ({book}), count({label}), "
             f"count(*) FILTER ({is_filled(context)}), count(*) FILTER ({is_filled(text)}), "
-            f"count(*) FILTER ({outside}), min({grade}) FILTER ({outside}) FROM source"
+            f"count(*) FILTER (NOT ({inside})), min({grade}) FILTER (NOT ({inside})) FROM source"
         ).fetchone()
     except duckdb.OutOfMemoryException:
         raise
@@ -159,7 +216,8 @@ def check(raw: Path, *, source: str, columns: SourceColumns, max_grade: int, max
     if wrong_labels:
         raise UserError(
             f"{source}: column '{columns.label_column}' holds {wrong_label:g} ({wrong_labels:,} of {rows:,} rows are "
-            f"not whole numbers from 0 to {max_grade}): correct them, or set max_grade in params.yaml"
+            f"not {'whole ' if whole_labels else ''}numbers from 0 to {max_grade}): correct them, or set max_grade in "
+            "params.yaml"
         )
     for name, filled in ((columns.context_column, contexts), (columns.text_column, texts)):
         if rows - filled > max_empty_share * rows:

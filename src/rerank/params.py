@@ -1,17 +1,21 @@
 """What params.yaml may hold, and the params that dvc.yaml declares for one stage.
 
 A stage gets exactly the keys that dvc.yaml lists under its ``params:``, so a param that is read but not tracked
-cannot happen. The whole file is checked before any work starts: unknown keys, types and ranges.
+cannot happen. All of the project's and the task's params.yaml are checked before any work starts: unknown keys, types
+and ranges. A task's file holds what differs; its dvc.yaml takes the other keys from the project's.
 """
 
 import math
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rerank.errors import UserError
 
 LOSSES = ("binary_cross_entropy", "lambda", "listnet")
+VALIDATION_METRICS = ("ndcg@10", "spearman", "average_precision")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -30,7 +34,13 @@ class Param:
 
     def allowed(self) -> str:
         """Say in words what the key may hold."""
-        noun = {int: "a whole number", float: "a number", str: "a text"}[self.kind]
+        noun = {
+            int: "a whole number",
+            float: "a number",
+            str: "a text",
+            bool: "true or false",
+            list: "a list of texts",
+        }[self.kind]
         if self.choices:
             noun = "one of " + ", ".join(self.choices)
         if self.regex:
@@ -48,6 +58,10 @@ class Param:
             return self.null
         if self.kind is str:
             return isinstance(value, str) and value != "" and self._accepts_text(value)
+        if self.kind is bool:
+            return isinstance(value, bool)
+        if self.kind is list:
+            return isinstance(value, list) and value != [] and all(isinstance(item, str) and item for item in value)
         if isinstance(value, bool) or not isinstance(value, (int, float) if self.kind is float else int):
             return False
         return (
@@ -68,15 +82,22 @@ class Param:
 
 SCHEMA: dict[str, Param] = {
     "source": Param(str),
-    "user_column": Param(str),
-    "book_column": Param(str),
+    "user_column": Param(str, null=True),
+    "book_column": Param(str, null=True),
     "context_column": Param(str),
     "text_column": Param(str),
     "label_column": Param(str),
     "max_grade": Param(int, low=1),
+    "whole_labels": Param(bool),
     "title_pattern": Param(str, regex=True, one_group=True),
     "max_empty_share": Param(float, low=0, high=1),
     "max_source_gb": Param(float, above=0),
+    "csv_quote": Param(str, null=True),
+    "documents": Param(str),
+    "document_id_column": Param(str),
+    "text_columns": Param(list),
+    "split_column": Param(str, null=True),
+    "max_pairs": Param(int, low=1, null=True),
     "base_model": Param(str),
     "base_revision": Param(str, null=True),
     "bi_encoder": Param(str),
@@ -99,43 +120,56 @@ SCHEMA: dict[str, Param] = {
     "weight_decay": Param(float, low=0),
     "max_length": Param(int, low=8, high=8192),
     "loss": Param(str, choices=LOSSES),
+    "symmetric": Param(bool),
+    "validation_metric": Param(str, choices=VALIDATION_METRICS),
     "precision": Param(str, choices=PRECISIONS),
     "eval_every": Param(int, low=1),
     "patience": Param(int, low=1),
     "validation_users": Param(int, low=1, null=True),
-    "favourite_pattern": Param(str, regex=True),
+    "bi_encoder_lr": Param(float, above=0, high=1),
+    "bi_encoder_epochs": Param(float, above=0),
+    "bi_encoder_batch_size": Param(int, low=2),
+    "favourite_pattern": Param(str, regex=True, null=True),
+    "example_query": Param(str, null=True),
     "bootstrap_samples": Param(int, low=100),
 }
 
 
-def check(params: dict[str, Any]) -> None:
-    """Check every key and value of params.yaml.
+def check(params: dict[str, Any], *, file: str = "params.yaml") -> None:
+    """Check every key and value of a params.yaml; ``file`` is its name for the messages.
+
+    A key that a stage needs and that is missing is DVC's to refuse.
 
     Raises:
-        UserError: for an unknown or missing key, or a value of the wrong type or range.
+        UserError: for an unknown key, or a value of the wrong type or range.
     """
-    for key in params:
+    for key, value in params.items():
         if key not in SCHEMA:
-            raise UserError(f"params.yaml: unknown key '{key}': remove it; the known keys are {', '.join(SCHEMA)}")
-    for key, param in SCHEMA.items():
-        if key not in params:
-            raise UserError(f"params.yaml: '{key}' is missing: add it ({param.allowed()})")
-        if not param.accepts(params[key]):
-            raise UserError(f"params.yaml: {key} is {params[key]!r}: give {param.allowed()}")
-    if params["validation_share"] + params["test_share"] >= 1:
-        raise UserError("params.yaml: validation_share + test_share leave no training users: lower one of them")
+            raise UserError(f"{file}: unknown key '{key}': remove it; the known keys are {', '.join(SCHEMA)}")
+        if not SCHEMA[key].accepts(value):
+            raise UserError(f"{file}: {key} is {value!r}: give {SCHEMA[key].allowed()}")
+    if params.get("validation_share", 0) + params.get("test_share", 0) >= 1:
+        raise UserError(f"{file}: validation_share + test_share leave nothing to train on: lower one of them")
 
 
 def declared(stage: str) -> dict[str, Any]:
-    """Return the params that ./dvc.yaml declares for ``stage``, after checking the whole params.yaml.
+    """Return the params that ./dvc.yaml declares for a stage, after checking all of params.yaml.
+
+    Args:
+        stage: the stage's name where DVC does not tell it: when the module is run by hand.
 
     Raises:
         UserError: see `check`.
     """
     from dvc.api import params_show
     from dvc.exceptions import DvcException
+    from dvc.repo import Repo
 
-    check(params_show("params.yaml"))
+    stage = os.environ.get("DVC_STAGE", stage).rpartition(":")[2]
+    here = Path.cwd().relative_to(Repo.find_root())
+    for folder in dict.fromkeys((Path(), here)):
+        file = (folder / "params.yaml").as_posix()
+        check(params_show(file), file=file)
     try:
         return params_show(stages=stage, deps=True)
     except (DvcException, ImportError) as error:  # an unknown remote, or an address that needs another dvc plugin

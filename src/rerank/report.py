@@ -8,12 +8,19 @@ from typing import Any
 from rerank.errors import UserError, run
 from rerank.metrics import METRICS
 
-HEADINGS = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map": "MAP", "precision@1": "P@1", "roc_auc": "ROC AUC"}
+HEADINGS = {
+    "ndcg@10": "nDCG@10",
+    "mrr@10": "MRR@10",
+    "map": "MAP",
+    "precision@1": "P@1",
+    "precision@10": "P@10",
+    "roc_auc": "ROC AUC",
+}
 
 
 def report(results: dict[str, Any]) -> str:
     """Return the table of metrics/test.json's content: a row a system, chance first, and the comparison below it."""
-    candidates, positives = results["candidates_per_user"], results["positives_per_user"]
+    candidates, positives = (results[f"{name}_per_user"]["mean"] for name in ("candidates", "positives"))
     rows = [["", HEADINGS["ndcg@10"], "95 % interval", *(HEADINGS[metric] for metric in METRICS[1:])]]
     for system, measured in results["systems"].items():
         main = measured["ndcg@10"]
@@ -21,11 +28,11 @@ def report(results: dict[str, Any]) -> str:
         rows.append([system, f"{main['mean']:.3f}", span, *(f"{measured[name]['mean']:.3f}" for name in METRICS[1:])])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    comparison = results["fine_tuned_vs_best_baseline"]
+    comparison = results["cross_encoder_vs_best_baseline"]
     gain = comparison["ndcg@10_difference"]
     return "\n".join(
         [
-            f"{results['users']:,} test users, {candidates['mean']:.1f} candidates each, {positives['mean']:.1f} liked",
+            f"{results['users']:,} test lists, {candidates:.1f} candidates each, {positives:.1f} positive",
             *lines,
             f"cross_encoder against {comparison['baseline']}: nDCG@10 {gain['mean']:+.3f} "
             f"({gain['low']:+.3f} to {gain['high']:+.3f}), p = {comparison['p_value']:.4f}",

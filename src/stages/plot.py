@@ -1,4 +1,4 @@
-"""Turn the scores of the test pairs, the test metrics and the training log into pictures and points.
+"""Turn the scores of the test pairs, the test metrics and any training log into pictures and points.
 
 A PNG for each question that a reader of a pull request has, and beside it the points as CSV, so that `dvc plots diff`
 overlays two commits. Nothing is scored again and torch is not imported: scores of every system are in one table.
@@ -137,18 +137,15 @@ def favourite_points(measured: dict[str, pd.Series], favourites: pd.Series) -> p
     return pd.concat(tables, ignore_index=True)
 
 
-def plot(
-    scores: pd.DataFrame, *, metrics: dict[str, Any], loss: pd.DataFrame, validation: pd.DataFrame
-) -> tuple[dict[str, Figure], dict[str, pd.DataFrame]]:
+def plot(scores: pd.DataFrame, *, metrics: dict[str, Any]) -> tuple[dict[str, Figure], dict[str, pd.DataFrame]]:
     """Return the pictures and the points behind them, by file name without ending.
 
     Args:
-        scores: user_id, book_id, label, favourites and one column of scores a system, from ``evaluate``.
+        scores: user_id, book_id, label and one column of scores a system, from ``evaluate``; favourites have a picture
+            where the table counts them.
         metrics: what ``evaluate`` writes to metrics/test.json.
-        loss: step, loss; from ``train``.
-        validation: step, ndcg@10; from ``train``.
     """
-    comparison = metrics["fine_tuned_vs_best_baseline"]
+    comparison = metrics["cross_encoder_vs_best_baseline"]
     baseline = comparison["baseline"]
     area = {system: values["pooled_roc_auc"] for system, values in metrics["systems"].items()}
     average = {system: values["pooled_average_precision"] for system, values in metrics["systems"].items()}
@@ -158,7 +155,6 @@ def plot(
         for system in dict.fromkeys((CHANCE, baseline, FINE_TUNED))
     }
     differences = measured[FINE_TUNED] - measured[baseline]
-    favourites = scores.groupby("user_id")["favourites"].first().loc[differences.index]
     distributions = score_points(scores)
     points = {
         "ndcg": ndcg_points(metrics),
@@ -166,7 +162,6 @@ def plot(
         "precision_recall": precision_recall_points(scores),
         "score_distribution": distributions[distributions["system"] == FINE_TUNED].drop(columns="system"),
         "gain": gain_points(differences),
-        "favourites": favourite_points(measured, favourites),
     }
     share = float((scores["label"] > 0).mean())
     pictures = {
@@ -177,26 +172,37 @@ def plot(
         ),
         "score_distribution": figures.score_distributions(distributions, area=area),
         "gain": figures.gain(points["gain"], differences=differences, baseline=baseline),
-        "favourites": figures.favourites(points["favourites"], baseline=baseline),
-        "training": figures.training(loss, validation),
     }
+    if "favourites" in scores:
+        favourites = scores.groupby("user_id")["favourites"].first().loc[differences.index]
+        points["favourites"] = favourite_points(measured, favourites)
+        pictures["favourites"] = figures.favourites(points["favourites"], baseline=baseline)
     return pictures, points
 
 
-def main(scores: Path, metrics: Path, training: Path, plots: Path) -> None:
-    """Read what ``evaluate`` and ``train`` wrote; write the folder ``plots``."""
-    loss = training / "plots/metrics/train/loss.tsv"
-    validation = training / "plots/metrics/validation/ndcg@10.tsv"
-    for path in (scores, metrics, loss, validation):
+def training_picture(training: Path) -> Figure:
+    """Draw the curves that ``train`` wrote to the folder ``training``; its file of validation names the metric.
+
+    Raises:
+        UserError: when a curve is missing, or there are several of validation.
+    """
+    loss, folder = training / "plots/metrics/train/loss.tsv", training / "plots/metrics/validation"
+    validation = sorted(folder.glob("*.tsv"))
+    if not loss.is_file() or len(validation) != 1:
+        raise UserError(f"{training}: needs {loss} and one .tsv file in {folder}: run `dvc repro --force train`")
+    curves = (pd.read_csv(path, sep="\t") for path in (loss, validation[0]))
+    return figures.training(*curves, metric=validation[0].stem)
+
+
+def main(scores: Path, metrics: Path, plots: Path, training: Path | None = None) -> None:
+    """Read what ``evaluate`` wrote, and ``train`` where a model was trained; write the folder ``plots``."""
+    for path in (scores, metrics):
         if not path.is_file():
             raise UserError(f"{path}: no such file: run `dvc repro`, or `dvc pull` to fetch an earlier result")
     with matplotlib.style.context(["default", figures.STYLE]):
-        pictures, points = plot(
-            pd.read_parquet(scores),
-            metrics=json.loads(metrics.read_text(encoding="utf-8")),
-            loss=pd.read_csv(loss, sep="\t"),
-            validation=pd.read_csv(validation, sep="\t"),
-        )
+        pictures, points = plot(pd.read_parquet(scores), metrics=json.loads(metrics.read_text(encoding="utf-8")))
+        if training is not None:
+            pictures["training"] = training_picture(training)
         with replacing(plots) as partial:
             partial.mkdir()
             for name, picture in pictures.items():

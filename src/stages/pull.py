@@ -1,7 +1,8 @@
 """Fetch the pairs from a path, an archive, the web or a bucket, and check their schema.
 
-Makes a folder of parquet files, as they came, from `source`. It is the only stage that knows where pairs come from
-and the first to see them, so everything after it can rely on the schema and never needs a network.
+Makes a folder of parquet files from `source`; other tables become parquet files. It is the only stage that knows
+where pairs come from and the first to see them, so everything after it can rely on the schema and never needs a
+network.
 """
 
 import sys
@@ -12,6 +13,7 @@ from rerank.errors import run
 from rerank.fetch import fetch
 from rerank.files import replacing
 from rerank.params import declared
+from rerank.tables import convert
 
 
 def pull(
@@ -22,14 +24,25 @@ def pull(
     max_grade: int,
     max_empty_share: float,
     max_bytes: int,
+    csv_quote: str | None,
+    whole_labels: bool,
 ) -> int:
     """Create the folder ``target`` with the checked parquet files of ``source`` and return the number of rows.
 
     Raises:
-        UserError: see `rerank.fetch.fetch` and `rerank.pairs.check`; ``target`` may then be half-written.
+        UserError: see `rerank.fetch.fetch`, `rerank.tables.convert` and `rerank.pairs.check`; ``target`` may then be
+            half-written.
     """
     fetch(source, target, max_bytes=max_bytes)
-    return pairs.check(target, source=source, columns=columns, max_grade=max_grade, max_empty_share=max_empty_share)
+    convert(target, source=source, csv_quote=csv_quote)
+    return pairs.check(
+        target,
+        source=source,
+        columns=columns,
+        max_grade=max_grade,
+        max_empty_share=max_empty_share,
+        whole_labels=whole_labels,
+    )
 
 
 def main(source: str, raw: Path) -> None:
@@ -42,6 +55,8 @@ def main(source: str, raw: Path) -> None:
             max_grade=params["max_grade"],
             max_empty_share=params["max_empty_share"],
             max_bytes=int(params["max_source_gb"] * 1e9),
+            csv_quote=params["csv_quote"],
+            whole_labels=params["whole_labels"],
         )
     print(f"{rows:,} pairs from {source}")
 

@@ -13,18 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from rerank import hashing, leaks
 from rerank.errors import UserError, run
 from rerank.files import replacing, write_json
+from rerank.lengths import load_tokenizer, share_longer
 from rerank.pairs import COLUMNS, SourceColumns, is_filled, read
 from rerank.params import declared
 
 MEMORY_LIMIT = "4GB"
-TEXTS_PER_BATCH = 1000
 # A pair's rows go for the first reason that applies; a duplicate is one more row of a pair that stays.
 ROW_REASONS = ("contradictions", "leaked", "empty_texts", "duplicates")
 USER_REASONS = ("users_below_min_positives", "users_without_negatives", "users_beyond_max_users")
@@ -207,59 +204,22 @@ def sample(
     return counts
 
 
-def share_longer(connection: duckdb.DuckDBPyConnection, tokenizer: Tokenizer, *, max_length: int) -> float:
-    """Return the share, 0 to 1, of the pairs in ``sampled`` with more than ``max_length`` tokens, special ones too.
-
-    Each distinct text is tokenised once.
-    """
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    for column in ("user_ctx", "book_text"):
-        texts = [text for (text,) in connection.execute(f"SELECT DISTINCT {column} FROM sampled").fetchall()]
-        tokens: list[int] = []
-        for start in tqdm(range(0, len(texts), TEXTS_PER_BATCH), f"measuring {column}", unit="k texts", leave=False):
-            batch = tokenizer.encode_batch_fast(texts[start : start + TEXTS_PER_BATCH], add_special_tokens=False)
-            tokens.extend(len(encoding) for encoding in batch)
-        connection.register(f"{column}_lengths", pa.table({column: texts, f"{column}_tokens": tokens}))
-    special = tokenizer.num_special_tokens_to_add(is_pair=True)
-    longer = f"(user_ctx_tokens + book_text_tokens + {special} > {max_length})::INT"
-    row = _one_row(
-        connection,
-        f"SELECT round(avg({longer}), 6) AS share FROM sampled "
-        "JOIN user_ctx_lengths USING (user_ctx) JOIN book_text_lengths USING (book_text)",
-    )
-    return float(row["share"])
-
-
-def load_tokenizer(base: Path) -> Tokenizer:
-    """Load the tokenizer of a base model.
-
-    Raises:
-        UserError: when the folder has no readable tokenizer.json.
-    """
-    path = base / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"{path}: missing: set base_model in params.yaml to a model that has one, and `dvc repro base`")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the only class that tokenizers raises
-        raise UserError(
-            f"{path}: not a readable tokenizer ({error}): `dvc repro --force base` writes it again"
-        ) from None
-
-
 def main(raw: Path, base: Path, sampled: Path, metrics: Path) -> None:
     """Write the counts, pairs.parquet, and positives.parquet: all clean positives of the users that stay."""
     params = declared("sample")
+    if not params["whole_labels"]:
+        raise UserError("params.yaml: whole_labels is false: a ranking's gains are whole grades, so set it to true")
     columns = SourceColumns.from_params(params)
-    core = {key: value for key, value in params.items() if key not in {*columns.by_key(), "max_length"}}
+    core = {key: value for key, value in params.items() if key not in {*columns.by_key(), "max_length", "whole_labels"}}
     tokenizer = load_tokenizer(base)
     with replacing(sampled) as partial, tempfile.TemporaryDirectory(prefix=".spill-", dir=partial.parent) as spill:
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill})
         connection.execute("SET preserve_insertion_order = false")
         read(connection, raw, columns)
         counts = sample(connection, **core)
-        counts["longer_than_max_length"] = share_longer(connection, tokenizer, max_length=params["max_length"])
+        counts["longer_than_max_length"] = share_longer(
+            connection, "sampled", tokenizer, max_length=params["max_length"]
+        )
         partial.mkdir()
         order = f"user_id, {hashing.pair_order(params['seed'])}"
         connection.sql(f"SELECT {', '.join(COLUMNS)} FROM sampled ORDER BY {order}").write_parquet(

@@ -30,14 +30,16 @@ def split(
     """Return the `SPLITS` of ``pairs``, sorted by user and pair hash, and ``popularity`` (book_id, positives).
 
     Args:
-        pairs: relation with `COLUMNS`.
-        positives: relation (user_id, book_id) that popularity is counted from, in training users alone.
+        pairs: relation with `COLUMNS`; a further column ``split`` decides instead of the user's hash.
+        positives: relation (user_id, book_id) that popularity is counted from, in training alone; with ``split`` where
+            ``pairs`` has it.
     """
     name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
     columns = ", ".join(COLUMNS)
     order = f"user_id, {hashing.pair_order(seed)}"
-    parts = {split: pairs.filter(f"{name} = '{split}'").project(columns).order(order) for split in SPLITS}
-    counts = positives.filter(f"{name} = 'train'").aggregate("book_id, count(*) AS positives", "book_id")
+    chosen = "split" if "split" in pairs.columns else name
+    parts = {split: pairs.filter(f"{chosen} = '{split}'").project(columns).order(order) for split in SPLITS}
+    counts = positives.filter(f"{chosen} = 'train'").aggregate("book_id, count(*) AS positives", "book_id")
     return {**parts, "popularity": counts.order("book_id")}
 
 
@@ -45,7 +47,7 @@ def check(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Check the written splits of a folder.
 
     Raises:
-        UserError: when a split has no pairs, no positives or no negatives.
+        UserError: when a split has no pairs, no positives or, with whole labels, no negatives.
         AssertionError: when a user is in two splits.
     """
     seen: dict[str, str] = {}
@@ -59,6 +61,8 @@ def check(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
             "positives": sum(positives for _, positives, _ in by_user),
             "negatives": sum(negatives for _, _, negatives in by_user),
         }
+        if written.select("label").types[0] == "DOUBLE":
+            del counts["negatives"]  # a similarity of 0 is nothing special
         for noun, count in counts.items():
             if count == 0:
                 more = "lower validation_share or test_share" if split == "train" else f"raise {split}_share"

@@ -1,0 +1,210 @@
+"""Unpack what came from elsewhere and is not trusted.
+
+No name leads out of the folder, nothing writes more bytes than the limit, links are refused, and only tables stay.
+"""
+
+import gzip
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import IO, Any
+
+from fsspec.callbacks import Callback
+from tqdm import tqdm
+
+from rerank.errors import UserError
+
+CHUNK = 2**20
+# Of a folder or an archive stay the files of the first of these lines that it has any of: a README.txt beside a
+# table is no table. Each may be gzipped.
+KINDS = ((".parquet",), (".csv", ".tsv"), (".json", ".jsonl"), (".txt",))
+# What a broken archive raises; of the zip, RuntimeError is a password and NotImplementedError an unknown compression.
+DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
+
+
+class Meter(Callback):
+    """Counts the bytes of one transfer, moves its progress bar, and stops it (UserError) at the limit."""
+
+    def __init__(self, source: str, verb: str, *, size: int | None, max_bytes: int) -> None:
+        super().__init__(size=size)
+        self._source = source
+        self._max_bytes = max_bytes
+        self._bar = tqdm(desc=f"{verb} {source}", total=size, unit="B", unit_scale=True, disable=None)
+        self.call()
+
+    def set_size(self, size: int | None) -> None:
+        """Take over the size that a server reports when none is known yet."""
+        if self.size is None:
+            super().set_size(size)
+
+    def call(self, hook_name: str | None = None, **kwargs: Any) -> None:
+        """Check the limit and draw the bar; every update of a callback ends here."""
+        if max(self.value, self.size or 0) > self._max_bytes:
+            raise UserError(
+                f"{self._source}: is larger than max_source_gb ({self._max_bytes / 1e9:g}): raise it in params.yaml "
+                "if the source is right"
+            )
+        self._bar.total = self.size
+        self._bar.update(self.value - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+
+class Metered:
+    """A stream that only reads, and counts on a meter what it gives."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, meter: Meter) -> None:
+        self._stream = stream
+        self._meter = meter
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return at most ``size`` bytes, and none at the end."""
+        chunk = self._stream.read(size)
+        self._meter.relative_update(len(chunk))
+        return chunk
+
+
+def write(stream: IO[bytes] | Metered, path: Path) -> None:
+    """Write the rest of ``stream`` to the new file ``path``; FileExistsError when there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        shutil.copyfileobj(stream, file, CHUNK)
+
+
+def table_suffix(path: PurePath) -> str:
+    """Return the suffix that tells what a file holds, without a final .gz."""
+    return PurePath(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
+def _inside(source: str, name: str) -> PurePosixPath | None:
+    """Return where the source's file ``name`` goes below the target, None for a hidden one."""
+    path = PureWindowsPath(name)  # knows / and \, drives and network shares
+    if path.anchor or ".." in path.parts:
+        raise UserError(f"{source}: holds the path {name!r}, which leads outside the target: get a clean copy")
+    if any(part.startswith((".", "__MACOSX")) for part in path.parts):
+        return None
+    return PurePosixPath(*path.parts)
+
+
+def places(source: str, names: Sequence[str]) -> list[PurePosixPath | None]:
+    """Return where each of the source's files goes below the target, None for one that is not wanted.
+
+    Raises:
+        UserError: for a path that leads outside.
+    """
+    found = [_inside(source, name) for name in names]
+    suffixes = {table_suffix(place) for place in found if place}
+    kind = next((kind for kind in KINDS if suffixes.intersection(kind)), ())
+    return [place if place and table_suffix(place) in kind else None for place in found]
+
+
+def _unzip(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        files = [info for info in packed.infolist() if not info.is_dir()]
+        for info in files:
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise UserError(f"{source}: {info.filename!r} is a link to another file: pack the file itself")
+        found = zip(files, places(source, [info.filename for info in files]), strict=True)
+        wanted = [(info, place) for info, place in found if place]
+        size = sum(info.file_size for info, _ in wanted)
+        with Meter(source, "unpacking", size=size, max_bytes=max_bytes) as meter:
+            for info, place in wanted:
+                with packed.open(info) as stream, _naming(source, info.filename):
+                    write(Metered(stream, meter), target / place)
+
+
+def _untar(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
+    """Read the stream once, so that the limit holds for all that the gzip gives; which files to keep is known last."""
+    written = []
+    with gzip.open(archive) as stream, Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
+        metered = Metered(stream, meter)
+        with tarfile.open(fileobj=metered, mode="r|") as packed:  # type: ignore[call-overload]  # it only calls read
+            for info in packed:
+                place = _inside(source, info.name)
+                if info.issym() or info.islnk() or info.issparse():
+                    raise UserError(f"{source}: {info.name!r} is a link or has holes: pack the file itself")
+                content = packed.extractfile(info)
+                if content and place and any(table_suffix(place) in kind for kind in KINDS):
+                    with _naming(source, info.name):
+                        write(content, target / place)
+                    written.append(place.as_posix())
+        while metered.read():  # the checksum stands at the end
+            pass
+    for name, place in zip(written, places(source, written), strict=True):
+        if place is None:
+            (target / name).unlink()
+
+
+@contextmanager
+def _naming(source: str, name: str) -> Iterator[None]:
+    """Name the archive's file that has the place of an earlier one."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{source}: holds {name!r} more than once: pack each file once") from None
+
+
+@contextmanager
+def _explaining(source: str, noun: str) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGED as error:
+        raise UserError(f"{source}: the {noun} can't be unpacked ({error}): download or pack it again") from None
+
+
+def unzip(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
+    """Unpack the tables of a zip into the existing folder ``target``, with their paths.
+
+    Raises:
+        UserError: for a damaged or encrypted archive, more than ``max_bytes`` in all, a link, a path that leads
+            outside, or two files of one name.
+    """
+    with _explaining(source, "zip"):
+        _unzip(archive, target, source=source, max_bytes=max_bytes)
+
+
+def untar(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
+    """Unpack the tables of a gzipped tar into the existing folder ``target``, with their paths.
+
+    Raises:
+        UserError: as `unzip`; ``max_bytes`` limits the whole tar.
+    """
+    with _explaining(source, "tar.gz"):
+        _untar(archive, target, source=source, max_bytes=max_bytes)
+
+
+def gunzip(packed: Path, unpacked: Path, *, source: str, meter: Meter) -> None:
+    """Unpack a gzipped file to the new file ``unpacked``.
+
+    Raises:
+        UserError: for a damaged file, one that is there already, or more than the meter's limit.
+    """
+    with _explaining(source, "gz"), gzip.open(packed) as stream, _naming(source, unpacked.name):
+        write(Metered(stream, meter), unpacked)
+
+
+def is_tar(packed: Path) -> bool:
+    """Return whether a gzipped file begins as a tar does, or with a tar's end: an empty one."""
+    try:
+        with gzip.open(packed) as stream:
+            tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), tarfile.ENCODING, "surrogateescape")
+    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+        return True
+    except DAMAGED:
+        return False
+    return True

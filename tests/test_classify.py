@@ -1,0 +1,96 @@
+"""Thresholds come from validation, decisions are measured on test, and both agree with scikit-learn."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
+
+from rerank.pair_metrics import best_threshold, calibrated, calibration_curve, decisions
+from stages.classify import classify, main
+
+
+def scores(*, seed: int, pairs: int = 400, shift: float = 0.0) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    label = generator.integers(0, 2, pairs)
+    return pd.DataFrame(
+        {
+            "user_id": [f"g{n // 2}" for n in range(pairs)],
+            "book_id": [f"p{n}" for n in range(pairs)],
+            "label": label,
+            "bi_encoder": 0.5 + 0.1 * label + generator.normal(shift, 0.1, pairs),
+            "cross_encoder": -8 + 4 * label + generator.normal(shift, 2, pairs),
+        }
+    )
+
+
+def test_the_best_threshold_worked_by_hand() -> None:
+    positive = np.array([False, True, False, True, True])
+    values = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert best_threshold(positive, values) == 0.2  # F1 6/7, against 4/5 at 0.4
+    assert decisions(positive, values, 0.4) == {
+        "f1": 0.8,
+        "precision": 1.0,
+        "recall": pytest.approx(2 / 3),
+        "accuracy": 0.8,
+        "average_precision": pytest.approx((1 + 1 + 3 / 4) / 3),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(-20, 20)), min_size=2, max_size=40))
+def test_no_other_threshold_is_better_and_decisions_are_scikit_learns(rows: list[tuple[bool, int]]) -> None:
+    positive = np.array([label for label, _ in rows] + [True])
+    values = np.array([value for _, value in rows] + [0], dtype=float)
+    threshold = best_threshold(positive, values)
+    found = decisions(positive, values, threshold)
+    assert found["f1"] == pytest.approx(max(f1_score(positive, values >= other) for other in values))
+    for name, reference in (
+        ("precision", precision_score),
+        ("recall", recall_score),
+        ("accuracy", accuracy_score),
+    ):
+        assert found[name] == pytest.approx(reference(positive, values >= threshold))
+    assert found["average_precision"] == pytest.approx(average_precision_score(positive, values))
+
+
+def test_the_threshold_is_validations_also_where_another_would_suit_test_better() -> None:
+    validation, test = scores(seed=1), scores(seed=2, shift=3.0)
+    results = classify(validation, test, bootstrap_samples=100, seed=1)
+    positive = (test["label"] > 0).to_numpy()
+    for system, measured in results["systems"].items():
+        chosen = best_threshold((validation["label"] > 0).to_numpy(), validation[system].to_numpy())
+        assert measured["threshold"] == chosen
+        flattered = best_threshold(positive, test[system].to_numpy())
+        assert measured["f1"]["value"] < decisions(positive, test[system].to_numpy(), flattered)["f1"]
+        for metric in ("f1", "precision", "accuracy", "average_precision", "brier"):
+            assert measured[metric]["low"] <= measured[metric]["value"] <= measured[metric]["high"]
+
+
+def test_scores_of_any_range_are_calibrated_on_validation() -> None:
+    validation, test = scores(seed=1, pairs=4000), scores(seed=2, pairs=4000)
+    positive = (test["label"] > 0).to_numpy()
+    for system in ("bi_encoder", "cross_encoder"):
+        fitted = (validation["label"] > 0).to_numpy(), validation[system].to_numpy()
+        probability = calibrated(*fitted, test[system].to_numpy())
+        curve = calibration_curve(positive, probability, bins=10)
+        assert curve["pairs"].tolist() == [400] * 10
+        assert (curve["predicted"] - curve["observed"]).abs().max() < 0.08
+        assert probability[positive].mean() > probability[~positive].mean()
+
+
+def test_the_files_are_there_and_repeat_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import stages.classify
+
+    monkeypatch.setattr(stages.classify, "declared", lambda stage: {"bootstrap_samples": 100, "seed": 1})
+    scores(seed=1).to_parquet(tmp_path / "validation.parquet")
+    scores(seed=2).to_parquet(tmp_path / "test.parquet")
+    found = []
+    for name in ("one", "two"):
+        main(tmp_path, tmp_path / name / "test.json", tmp_path / name / "plots")
+        found.append({path.name: path.read_bytes() for path in sorted((tmp_path / name).rglob("*.*"))})
+    assert found[0] == found[1]
+    assert set(found[0]) == {"test.json", "f1.png", "f1.csv", "calibration.png", "calibration.csv"}

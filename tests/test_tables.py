@@ -1,0 +1,197 @@
+"""What each kind of table becomes, and what of each is refused with the line that is wrong."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rerank.errors import UserError
+from rerank.tables import convert
+
+
+def converted(folder: Path, name: str, content: str | bytes, *, csv_quote: str | None = '"') -> list[dict[str, object]]:
+    """Convert one table and return its rows."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    convert(folder, source="there", csv_quote=csv_quote)
+    (parquet,) = folder.iterdir()
+    assert parquet.name == Path(name).stem + ".parquet"
+    return pq.read_table(parquet).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'text,number\n"x, y\nz",1\n,2\n'),
+        ("a.csv", '\ufefftext,number\r\n"x, y\nz",1\r\n"",2\r\n'),
+        ("a.tsv", 'text\tnumber\n"x, y\nz"\t1\n\t2'),
+        ("a.json", '[{"text": "x, y\\nz", "number": 1}, {"number": 2}]'),
+        ("a.jsonl", '{"text": "x, y\\nz", "number": 1}\r\n\n{"text": null, "number": 2}\n'),
+    ],
+    ids=["csv", "csv of Windows", "tsv", "json", "jsonl"],
+)
+def test_every_kind_of_table_gives_the_same_rows(tmp_path: Path, name: str, content: str) -> None:
+    assert converted(tmp_path, name, content) == [{"text": "x, y\nz", "number": 1}, {"text": None, "number": 2}]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1", "", "-2"], [1, None, -2]),
+        (["1", "2.50", "1e3"], [1.0, 2.5, 1000.0]),
+        ([".5", "5.", "-0"], [0.5, 5.0, 0.0]),
+        (["true", "False", ""], [True, False, None]),
+        (["007", "8"], ["007", "8"]),
+        (["1", "x"], ["1", "x"]),
+        (["1", "12345678901234567890"], ["1", "12345678901234567890"]),
+        (["2020-01-01"], ["2020-01-01"]),
+        (["nan", "1"], ["nan", "1"]),
+        (["NULL", "#1"], ["NULL", "#1"]),
+        (["", ""], [None, None]),
+    ],
+    ids=lambda values: "-".join(map(str, values)),
+)
+def test_a_column_has_the_narrowest_type_that_all_its_values_have(
+    tmp_path: Path, values: list[str], expected: list[object]
+) -> None:
+    rows = converted(tmp_path, "a.csv", "column,n\n" + "".join(f"{value},1\n" for value in values))
+    found = [row["column"] for row in rows]
+    assert found == expected
+    assert [type(value) for value in found] == [type(value) for value in expected]
+
+
+# A lone \r ends a line for some readers, so it is no text here.
+TEXTS = st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), min_size=1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=30))
+def test_texts_come_back_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    frame = pd.DataFrame([("x", "x"), *rows], columns=["a", "b"])
+    content = frame.to_csv(index=False, lineterminator="\n")
+    assert converted(tmp_path_factory.mktemp("texts"), "a.csv", content) == frame.to_dict("records")
+
+
+def test_the_last_row_of_many_decides_a_type_as_the_first_does(tmp_path: Path) -> None:
+    rows = converted(tmp_path, "a.csv", "a,b\n" + "1,2\n" * 100_000 + "x,2\n")
+    assert rows[0] == {"a": "1", "b": 2}
+
+
+def test_without_a_quote_character_quotes_are_text(tmp_path: Path) -> None:
+    assert converted(tmp_path, "a.tsv", 'a\t"b\n"x\ty "z"\n', csv_quote=None) == [{"a": '"x', '"b': 'y "z"'}]
+    assert converted(tmp_path / "other", "a.csv", "a,b\n'x, y',1\n", csv_quote="'") == [{"a": "x, y", "b": 1}]
+
+
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    assert converted(tmp_path, "a.csv", ",b\n0,1\n") == [{"column0": 0, "b": 1}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "a,b\n1,2\n3\n", r"line 3 can't be read \(Expected Number of Columns: 2 Found: 1\).*csv_quote"),
+        ("a.csv", "a,b\n" + "1,2\n" * 50_000 + "1,2,3\n", "line 50002 can't be read .*Found: 3"),
+        ("a.csv", 'a,b\n1,"x" y\n', "line 2 can't be read .*unterminated quote"),
+        ("a.csv", 'a,b\n1,"x\n', "line 2 can't be read .*unterminated quote"),
+        ("a.csv", b"a,b\n1,\xe9\n", "line 2 can't be read .*Invalid unicode"),
+        ("a.csv", "a,b\n1," + "x" * 3_000_000 + "\n", "line 2 can't be read .*Maximum line size"),
+        ("a.csv", "a,b\n1,2\r\n3,4\n", "can't be read"),
+        ("a.csv", '"a,b\n1,2\n', "line 1 can't be read as a header"),
+        ("a.csv", "a,b,A\n1,2,3\n", "its header names the column 'A' twice"),
+        ("a.csv", "", "is empty: its first line must name the columns"),
+        ("a.json", '[{"a": 1},', r"is no JSON \(Expecting value: line 1 column 11"),
+        ("a.json", "[" * 100_000, "is no JSON"),
+        ("a.json", '{"a": 1}', "holds no list of records"),
+        ("a.json", "[]", "holds no list of records"),
+        ("a.json", "[1]", "holds no list of records"),
+        ("a.json", '[{"a": "\\ud800"}]', "holds a text that is not Unicode"),
+        ("a.json", b'[\n{"a": "\xe9"}]', "line 2 is not UTF-8"),
+        ("a.jsonl", '{"a": 1}\n{"a": \n', "line 2: is no JSON"),
+        (
+            "a.txt",
+            "# qid:1: x\n\n1 qid:1 7555\n",
+            "line 3 is no judgment .'1 qid:1 7555'.: write 'GRADE qid:QUERY # DOC",
+        ),
+        ("a.txt", "# qid:1: x\nbad qid:1 # 7555\n", "line 2 is no judgment"),
+        ("a.txt", "# qid:1: x\n1 qid:2 # 7555\n", "query 2 has no text: write the line '# qid:2: TEXT'"),
+        ("a.txt", "# qid:1: x\n# qid:1: y\n", "line 2: query 1 is 'y', and 'x' above"),
+        ("a.txt", "# qid:1: x\n", "holds no list of records"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_that_names_the_place(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        converted(tmp_path, name, content)
+    assert str(caught.value).startswith("there: ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_one_of_several_tables_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets/a.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "sets/b.csv").write_text("a,b\n1\n")
+    with pytest.raises(UserError, match=r"^there: sets/b[.]csv: line 2 "):
+        convert(tmp_path, source="there", csv_quote='"')
+
+
+def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.tsv"):
+        (tmp_path / name).write_text("a\n1\n")
+    with pytest.raises(UserError, match=r"^there: a[.]tsv: there is another table of that name"):
+        convert(tmp_path, source="there", csv_quote='"')
+
+
+@pytest.mark.parametrize("csv_quote", ['""', "", "é", ",", "\n"])
+def test_an_impossible_quote_is_refused(tmp_path: Path, csv_quote: str) -> None:
+    with pytest.raises(UserError, match=r"^params.yaml: csv_quote is .*: give one ASCII character"):
+        convert(tmp_path, source="there", csv_quote=csv_quote)
+
+
+def test_the_keys_of_an_object_of_records_become_the_column_id(tmp_path: Path) -> None:
+    content = {"11": {"id": 11, "title": "Star Wars"}, "12": {"title": "Nemo", "genres": [{"id": 1}]}}
+    assert converted(tmp_path, "a.json", json.dumps(content)) == [
+        {"id": "11", "title": "Star Wars", "genres": None},
+        {"id": "12", "title": "Nemo", "genres": '[{"id": 1}]'},
+    ]
+
+
+def test_values_of_different_types_become_texts(tmp_path: Path) -> None:
+    records = [{"a": 1, "b": True, "c": 10**30, "d": 1, "e": None}, {"a": "x", "b": 2, "c": 1, "d": 2.5, "e": None}]
+    assert converted(tmp_path, "a.json", json.dumps(records)) == [
+        {"a": "1", "b": "true", "c": str(10**30), "d": 1.0, "e": None},
+        {"a": "x", "b": "2", "c": "1", "d": 2.5, "e": None},
+    ]
+    assert pq.read_schema(tmp_path / "a.parquet").field("e").type == "string"
+
+
+def test_a_judgment_list_gives_query_document_and_grade(tmp_path: Path) -> None:
+    content = (
+        "# Add your keywords below\n#\n# qid:1: rambo\n# qid:2: rocky: ii*1\n"
+        "# https://sourceforge.net/p/lemur/wiki/RankLib%20File%20Format/\n\n"
+        "4\tqid:1 #\t7555\trambo\n0 qid:1 1:12.3 2:0.5 # 1370 Rambo III\r\n1\tqid:2\t # 9876\n"
+    )
+    assert converted(tmp_path, "judgments.txt", content) == [
+        {"qid": "1", "keywords": "rambo", "doc_id": "7555", "grade": 4},
+        {"qid": "1", "keywords": "rambo", "doc_id": "1370", "grade": 0},
+        {"qid": "2", "keywords": "rocky: ii", "doc_id": "9876", "grade": 1},
+    ]
+
+
+def test_the_same_table_gives_the_same_bytes_however_many_threads_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = "a,b\n" + "".join(f"{number},text {number % 7}\n" for number in range(400_000))
+    connect = duckdb.connect
+    for threads in (1, 4):
+        monkeypatch.setattr(duckdb, "connect", lambda threads=threads: connect(config={"threads": threads}))
+        converted(tmp_path / str(threads), "a.csv", content)
+    assert (tmp_path / "1/a.parquet").read_bytes() == (tmp_path / "4/a.parquet").read_bytes()

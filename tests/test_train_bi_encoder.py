@@ -1,0 +1,83 @@
+"""Each loss of a bi-encoder gets its own labels, learns, and repeats."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from rerank.errors import UserError
+from stages.train_bi_encoder import LOSSES, examples, train_bi_encoder
+
+WORDS = ("bread", "kite", "soap", "jam", "boat", "robot", "scarf", "pond")
+
+
+def toy_pairs(copies: int) -> pd.DataFrame:
+    """Two questions mean the same when they name the same thing."""
+    rows = []
+    for number, word in enumerate(WORDS):
+        for copy in range(copies):
+            other = WORDS[(number + 1 + copy) % len(WORDS)]
+            rows += [(f"make {word} {copy}", f"build a {word}", 1), (f"make {word} {copy}", f"build a {other}", 0)]
+    table = pd.DataFrame(rows, columns=["user_ctx", "book_text", "label"])
+    return table.assign(user_id=table["user_ctx"], book_id=table["book_text"])
+
+
+@pytest.fixture(scope="module")
+def run_train(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[..., Path]) -> Callable[..., Any]:
+    base = tiny_bert(tmp_path_factory.mktemp("base"), words=[*WORDS, "make", "build", "a"])
+
+    def run(loss: str, **changes: Any) -> Any:
+        history: list[tuple[str, float, int]] = []
+        params: dict[str, Any] = {
+            "seed": 1,
+            "bi_encoder_lr": 2e-3,
+            "bi_encoder_epochs": 6,
+            "bi_encoder_batch_size": 8,
+            "warmup": 0.1,
+            "weight_decay": 0.0,
+            "precision": "fp32",
+            "record": lambda name, value, step: history.append((name, value, step)),
+            **changes,
+        }
+        return *train_bi_encoder(toy_pairs(4), toy_pairs(2), base=base, loss=loss, **params), history
+
+    return run
+
+
+def test_every_loss_gets_the_labels_that_it_needs_and_changes_none_of_the_next() -> None:
+    pairs = toy_pairs(2)
+    before = pairs.copy()
+    found = {loss: examples(pairs, loss) for loss in (*LOSSES, *LOSSES)}
+    pd.testing.assert_frame_equal(pairs, before)
+    assert set(found["cosine"]["label"]) == {0.0, 1.0} and found["cosine"].features["label"].dtype == "float64"
+    assert set(found["contrastive"]["label"]) == {0, 1} and found["contrastive"].features["label"].dtype == "int64"
+    assert found["ranking"].column_names == ["user_ctx", "book_text"]
+    positives = pairs[pairs["label"] == 1]
+    assert list(zip(found["ranking"]["user_ctx"], found["ranking"]["book_text"], strict=True)) == list(
+        zip(positives["user_ctx"], positives["book_text"], strict=True)
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_ranks_duplicates_better_than_before(run_train: Callable[..., Any], loss: str) -> None:
+    _, validation, history = run_train(loss)
+    values = [value for name, value, _ in history if name == "validation/average_precision"]
+    assert len(values) == 7 and validation.best == max(values) > values[0] + 0.1
+
+
+def test_params_reach_the_trainer_and_the_same_run_gives_the_same_weights(run_train: Callable[..., Any]) -> None:
+    model, _, history = run_train("cosine", bi_encoder_epochs=1)
+    again, _, _ = run_train("cosine", bi_encoder_epochs=1)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert history[-1][2] == 8
+    assert run_train("cosine", bi_encoder_epochs=1, bi_encoder_batch_size=16)[2][-1][2] == 4
+    slow = [value for _, value, _ in run_train("cosine", bi_encoder_epochs=1, bi_encoder_lr=1e-12)[2]]
+    assert slow[0] == slow[-1] != history[-1][1]
+
+
+def test_an_unknown_loss_is_one_clear_error(run_train: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match="'triplet': give one of cosine, contrastive, ranking"):
+        run_train("triplet")
