@@ -15,8 +15,10 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
+from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.cross_encoder import losses
 
+from rerank.batching import SimilarLengths
 from rerank.card import model_card
 from rerank.errors import UserError, run
 from rerank.files import replacing
@@ -122,6 +124,8 @@ def train(
             learning_rate=lr,
             warmup_steps=warmup,
             weight_decay=weight_decay,
+            # Lists of candidates have their own lengths: only single pairs can be put beside similar ones.
+            batch_sampler=SimilarLengths if loss == "binary_cross_entropy" else BatchSamplers.BATCH_SAMPLER,
             eval_strategy="steps",
             eval_steps=eval_every,
             logging_steps=max(1, eval_every // 5),

@@ -21,6 +21,7 @@ from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer import losses
 
 from rerank import baselines
+from rerank.batching import SimilarLengths
 from rerank.errors import UserError, run
 from rerank.files import replacing
 from rerank.params import declared
@@ -103,7 +104,7 @@ def train_bi_encoder(
             eval_strategy="epoch",
             logging_steps=20,
             # A text twice in a step would be its own negative.
-            batch_sampler=BatchSamplers.NO_DUPLICATES if loss == "ranking" else BatchSamplers.BATCH_SAMPLER,
+            batch_sampler=BatchSamplers.NO_DUPLICATES if loss == "ranking" else SimilarLengths,
             **arguments(model, head=[], head_lr=0.0, precision=precision, seed=seed),
         )
         trainer = SentenceTransformerTrainer(
