@@ -1,8 +1,12 @@
 """What several test files share: a base model that is real in every respect but its size."""
 
+import os
 import string
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+# Two workers of one thread each, also in the commands that they start: more threads than cores wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
@@ -37,6 +41,15 @@ def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
     encoder = SentenceTransformer(modules=[transformer, pooling], device="cpu")
     encoder.save_pretrained(str(folder), create_model_card=False)
     return folder
+
+
+# The files with the longest tests come first, so that no worker is left alone with one at the end.
+LONGEST = ("test_repro.py", "test_task_pairs.py", "test_pipeline.py", "test_task_movies.py", "test_s3.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

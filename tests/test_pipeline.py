@@ -102,7 +102,7 @@ def test_an_experiment_with_another_learning_rate_runs_training_and_what_follows
     assert '"rev": "HEAD"' in both and '"rev": "HEAD"' not in one
     command(project, "rm -r both one")
     assert "cross_encoder" in command(project, "dvc metrics show")
-    command(project, "git reset --quiet --hard && dvc checkout dvc.yaml")
+    command(project, "git reset --quiet --hard && dvc checkout")
     assert "up to date" in command(project, "dvc repro")
 
 
@@ -125,7 +125,7 @@ def test_queued_experiments_run_can_be_compared_and_applied(project: Path) -> No
     command(project, f"dvc exp apply {name}")
     assert "lr: 2e-05" in (project / "params.yaml").read_text()
     assert "up to date" in command(project, "dvc repro")
-    command(project, "git reset --quiet --hard && dvc checkout dvc.yaml")
+    command(project, "git reset --quiet --hard && dvc checkout")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_queued_experiments_run_can_be_compared_and_applied(project: Path) -> No
 def test_a_mistake_is_one_line_and_costs_no_earlier_result(project: Path, change: str, words: str) -> None:
     printed = command(project, f"dvc exp run -S '{change}'", fails=True)
     left = [path for path in project.rglob("*.partial") if ".dvc" not in path.parts]
-    command(project, "git reset --quiet --hard && dvc checkout dvc.yaml")
+    command(project, "git reset --quiet --hard && dvc checkout")
     assert "Traceback" not in printed, printed
     assert [line for line in printed.splitlines() if words in line and "error" in line.lower()], printed
     assert left == []

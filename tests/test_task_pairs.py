@@ -79,10 +79,7 @@ def test_no_question_stands_in_two_splits(project: Path) -> None:
     [
         ("stsb", "lr2=1", "lr2"),
         ("stsb", "split_column=part", "column 'part' is missing"),
-        ("stsb", "loss=lambda", "symmetric is true, but loss is 'lambda'"),
-        ("quora", "label_column=same", "column 'same' is missing"),
         ("quora", "max_pairs=1", "max_pairs"),
-        ("quora", "bi_encoder_lr=2", "bi_encoder_lr is 2: give a number above 0 and at most 1"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_tasks_file_or_key(

@@ -19,6 +19,9 @@ NAMES = {
     "popularity": "popularity",
     "bm25": "BM25",
     "bi_encoder": "bi-encoder",
+    "bi_encoder_cosine": "bi-encoder, cosine loss",
+    "bi_encoder_contrastive": "bi-encoder, contrastive loss",
+    "bi_encoder_ranking": "bi-encoder, ranking loss",
     "untuned_cross_encoder": "untuned cross-encoder",
     "cross_encoder": "cross-encoder",
 }
@@ -27,6 +30,9 @@ COLOURS = {
     "popularity": "#E69F00",
     "bm25": "#CC79A7",
     "bi_encoder": "#009E73",
+    "bi_encoder_cosine": "#CC79A7",
+    "bi_encoder_contrastive": "#E69F00",
+    "bi_encoder_ranking": "#D55E00",
     "untuned_cross_encoder": "#56B4E9",
     "cross_encoder": "#0072B2",
 }

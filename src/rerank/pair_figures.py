@@ -68,11 +68,16 @@ def comparison(
         against: names the best baseline.
         difference: how much better the cross-encoder is: value, low, high.
     """
-    verdict = "is better than" if difference["low"] > 0 else "is worse than" if difference["high"] < 0 else "equals"
+    if difference["low"] > 0:
+        verdict = "The cross-encoder is better than"
+    elif difference["high"] < 0:
+        verdict = "The cross-encoder is worse than"
+    else:
+        verdict = "The cross-encoder cannot be told apart from"
     low, high = points["low"].min(), points["high"].max()
     return figures.intervals(
         points,
-        f"The cross-encoder {verdict} the best bi-encoder, {figures.name(against['baseline'])}\n"
+        f"{verdict} the best other system, {figures.name(against['baseline'])}\n"
         f"difference {difference['value']:+.3f}, 95 % interval {difference['low']:+.3f} to {difference['high']:+.3f}",
         f"{metric} (higher is better)",
         left=low - 0.1 * (high - low),
