@@ -4,6 +4,7 @@ Every system has one colour and one name in all of them (Okabe and Ito's palette
 apart), and every title says what was found, so that a picture can be read without the text around it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,15 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
-def _figure(title: str, *, size: tuple[float, float] | None = None) -> Figure:
+def titled(title: str, *, size: tuple[float, float] | None = None) -> Figure:
+    """Return an empty figure with its title at the left."""
     figure = Figure(layout="constrained", figsize=size)
     figure.suptitle(title, x=0.01, horizontalalignment="left")
     return figure
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    figure = _figure(title)
+    figure = titled(title)
     return figure, figure.add_subplot(xlabel=x, ylabel=y)
 
 
@@ -89,6 +91,16 @@ def _line(axes: Axes, system: str, x: pd.Series, y: pd.Series, label: str) -> No
     axes.plot(x, y, label=label, color=colour(system), linewidth=width, zorder=order)
 
 
+def finding(verb: str, baseline: str, difference: float, interval: Mapping[str, float]) -> str:
+    """Return a title: what the interval, low to high, of the cross-encoder's difference to ``baseline`` says."""
+    low, high = interval["low"], interval["high"]
+    verdict = f"{verb} better than" if low > 0 else f"{verb} worse than" if high < 0 else "cannot be told apart from"
+    return (
+        f"The cross-encoder {verdict} the best baseline, {name(baseline)}\n"
+        f"difference {difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
+    )
+
+
 def ndcg(points: pd.DataFrame, *, comparison: dict[str, Any]) -> Figure:
     """Draw one dot and one 95 % interval a system.
 
@@ -97,16 +109,9 @@ def ndcg(points: pd.DataFrame, *, comparison: dict[str, Any]) -> Figure:
         comparison: ``cross_encoder_vs_best_baseline`` of metrics/test.json.
     """
     difference = comparison["ndcg@10_difference"]
-    if difference["low"] > 0:
-        finding = "The cross-encoder ranks better than"
-    elif difference["high"] < 0:
-        finding = "The cross-encoder ranks worse than"
-    else:
-        finding = "The cross-encoder cannot be told apart from"
     return intervals(
         points,
-        f"{finding} the best baseline, {name(comparison['baseline'])}\n"
-        f"difference {difference['mean']:+.3f}, 95 % interval {difference['low']:+.3f} to {difference['high']:+.3f}",
+        finding("ranks", comparison["baseline"], difference["mean"], difference),
         "nDCG@10: mean over lists with its 95 % interval (higher is better)",
         left=0,
     )
@@ -203,7 +208,7 @@ def score_distributions(points: pd.DataFrame, *, area: dict[str, float]) -> Figu
     systems = list(points["system"].unique())[::-1]
     columns = min(3, len(systems))
     rows = -(-len(systems) // columns)
-    figure = _figure(
+    figure = titled(
         "Scores of positives (filled) and negatives (line): the less they overlap, the better",
         size=(9, 0.6 + 2.5 * rows),
     )
@@ -253,7 +258,7 @@ def training(loss: pd.DataFrame, validation: pd.DataFrame, *, metric: str) -> Fi
     """
     best = validation.loc[validation[metric].idxmax()]
     shown = VALIDATION_NAMES.get(metric, metric)
-    figure = _figure(
+    figure = titled(
         f"Validation {shown} is best at step {best['step']:.0f}: {best[metric]:.3f}, from "
         f"{validation[metric].iloc[0]:.3f} at step {validation['step'].iloc[0]:.0f}",
         size=(8, 5),

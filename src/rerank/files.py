@@ -5,8 +5,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rerank.errors import UserError
+
+DIGITS = 6
 
 
 def remove(path: Path) -> None:
@@ -39,6 +42,13 @@ def replacing(target: Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         remove(partial)
+
+
+def rounded(content: Any) -> Any:
+    """Return ``content`` with the numbers of its dicts rounded to `DIGITS` decimals, for files that are compared."""
+    if isinstance(content, dict):
+        return {key: rounded(value) for key, value in content.items()}
+    return round(float(content), DIGITS) if isinstance(content, float) else content
 
 
 def write_json(path: Path, content: object) -> None:

@@ -11,14 +11,6 @@ from matplotlib.figure import Figure
 from rerank import figures
 
 Measured = Mapping[str, Mapping[str, Any]]
-DIGITS = 6
-
-
-def rounded(content: Any) -> Any:
-    """Return ``content`` with every number rounded to `DIGITS` decimals, for files that are compared."""
-    if isinstance(content, dict):
-        return {key: rounded(value) for key, value in content.items()}
-    return round(content, DIGITS) if isinstance(content, float) else content
 
 
 def table(systems: Measured, metrics: Sequence[str]) -> str:
@@ -51,12 +43,6 @@ def _panel(figure: Figure, x: str, y: str, *, place: int = 111) -> Any:
     return figure.add_subplot(place, xlabel=x, ylabel=y)
 
 
-def _titled(title: str, *, size: tuple[float, float] | None = None) -> Figure:
-    figure = Figure(layout="constrained", figsize=size)
-    figure.suptitle(title, x=0.01, horizontalalignment="left")
-    return figure
-
-
 def comparison(
     points: pd.DataFrame, *, metric: str, against: Mapping[str, Any], difference: Mapping[str, float]
 ) -> Figure:
@@ -68,17 +54,10 @@ def comparison(
         against: names the best baseline.
         difference: how much better the cross-encoder is: value, low, high.
     """
-    if difference["low"] > 0:
-        verdict = "The cross-encoder is better than"
-    elif difference["high"] < 0:
-        verdict = "The cross-encoder is worse than"
-    else:
-        verdict = "The cross-encoder cannot be told apart from"
     low, high = points["low"].min(), points["high"].max()
     return figures.intervals(
         points,
-        f"{verdict} the best other system, {figures.name(against['baseline'])}\n"
-        f"difference {difference['value']:+.3f}, 95 % interval {difference['low']:+.3f} to {difference['high']:+.3f}",
+        figures.finding("is", against["baseline"], difference["value"], difference),
         f"{metric} (higher is better)",
         left=low - 0.1 * (high - low),
     )
@@ -92,7 +71,7 @@ def predicted(points: pd.DataFrame, *, results: Mapping[str, Any]) -> Figure:
         results: what ``correlate`` measures.
     """
     spearman = results["systems"]["cross_encoder"]["spearman"]
-    figure = _titled(
+    figure = figures.titled(
         f"Predicted similarities follow the true ones: Spearman {spearman['value']:.3f} "
         f"({spearman['low']:.3f} to {spearman['high']:.3f}), mean absolute error {results['mean_absolute_error']:.2f}",
         size=(9, 4.5),
@@ -122,7 +101,7 @@ def calibration(points: pd.DataFrame, *, systems: Measured) -> Figure:
     """
     brier = systems["cross_encoder"]["brier"]["value"]
     best = min((name for name in systems if name != "cross_encoder"), key=lambda name: systems[name]["brier"]["value"])
-    figure = _titled(
+    figure = figures.titled(
         f"Probabilities of the cross-encoder are off by {np.sqrt(brier):.2f} (root of the Brier score), those of "
         f"{figures.name(best)} by {np.sqrt(systems[best]['brier']['value']):.2f}\n"
         "each system through a logistic curve fitted on validation; on the dashed line is best"

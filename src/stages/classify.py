@@ -12,7 +12,7 @@ import pandas as pd
 
 from rerank import figures, pair_figures
 from rerank.errors import run
-from rerank.files import replacing, write_json
+from rerank.files import replacing, rounded, write_json
 from rerank.pair_metrics import against_best, best_threshold, calibrated, calibration_curve, decisions, intervals
 from rerank.params import declared
 
@@ -92,7 +92,7 @@ def main(scores: Path, metrics: Path, plots: Path) -> None:
             "calibration": pair_figures.calibration(points["calibration"], systems=results["systems"]),
         }
         pair_figures.save(pictures, points, partial, decimals=DECIMALS)
-    write_json(metrics, pair_figures.rounded(results))
+    write_json(metrics, rounded(results))
     print(pair_figures.table(results["systems"], METRICS))
 
 

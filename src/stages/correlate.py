@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from rerank import figures, pair_figures
 from rerank.errors import run
-from rerank.files import replacing, write_json
+from rerank.files import replacing, rounded, write_json
 from rerank.pair_metrics import against_best, correlations, intervals
 from rerank.params import declared
 
@@ -77,7 +77,7 @@ def main(scores: Path, metrics: Path, plots: Path) -> None:
             "predicted": pair_figures.predicted(points["predicted"], results=results),
         }
         pair_figures.save(pictures, points, partial, decimals=DECIMALS)
-    write_json(metrics, pair_figures.rounded(results))
+    write_json(metrics, rounded(results))
     print(pair_figures.table(results["systems"], ["spearman", "pearson"]))
 
 

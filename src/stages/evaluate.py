@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from rerank import baselines, model
 from rerank.errors import UserError, run
-from rerank.files import replacing, write_json
+from rerank.files import replacing, rounded, write_json
 from rerank.metrics import METRICS, check_scores, interval, paired_test, per_user, resamples
 from rerank.params import declared
 from rerank.report import report
@@ -29,7 +29,6 @@ KEYS = ("user_id", "book_id", "label", "favourites")
 FINE_TUNED = "cross_encoder"
 # These may tie everything for good reason, such as books that nobody in training has read; models never do.
 COUNTING_SYSTEMS = ("popularity", "bm25")
-DIGITS = 6
 
 
 def evaluate(scores: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def evaluate(scores: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dict
         measured[FINE_TUNED]["ndcg@10"], measured[best]["ndcg@10"], seed=seed, samples=bootstrap_samples
     )
     lists = pd.Series(positive).groupby(users)
-    return _rounded(
+    return rounded(
         {
             "users": len(lists),
             "pairs": len(scores),
@@ -75,12 +74,6 @@ def evaluate(scores: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dict
 
 def _spread(counts: pd.Series) -> dict[str, Any]:
     return {"mean": float(counts.mean()), "min": int(counts.min()), "max": int(counts.max())}
-
-
-def _rounded(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _rounded(value) for key, value in content.items()}
-    return round(float(content), DIGITS) if isinstance(content, float) else content
 
 
 def check_test(test: pd.DataFrame, file: Path) -> None:
