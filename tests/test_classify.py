@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
 
 from rerank.pair_metrics import best_threshold, calibrated, calibration_curve, decisions
-from stages.classify import classify, main
+from stages.classify import classify, main, probabilities
 
 
 def scores(*, seed: int, pairs: int = 400, shift: float = 0.0) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def test_no_other_threshold_is_better_and_decisions_are_scikit_learns(rows: list
 
 def test_the_threshold_is_validations_also_where_another_would_suit_test_better() -> None:
     validation, test = scores(seed=1), scores(seed=2, shift=3.0)
-    results = classify(validation, test, bootstrap_samples=100, seed=1)
+    results = classify(validation, test, probabilities(validation, test), bootstrap_samples=100, seed=1)
     positive = (test["label"] > 0).to_numpy()
     for system, measured in results["systems"].items():
         chosen = best_threshold((validation["label"] > 0).to_numpy(), validation[system].to_numpy())

@@ -181,6 +181,8 @@ def test_scores_that_rank_nothing_name_the_system_and_a_cause(system, scores, fo
 def test_a_collapsed_training_is_told_to_lower_its_learning_rate():
     with pytest.raises(UserError, match="lower lr"):
         check_scores("cross_encoder", np.zeros(4, dtype=np.float32))
+    with pytest.raises(UserError, match=r"bi_encoder_cosine: .* lower bi_encoder_lr"):
+        check_scores("bi_encoder_cosine", np.zeros(4, dtype=np.float32))
     with pytest.raises(UserError, match="weights are broken"):
         check_scores("cross_encoder", np.zeros(4, dtype=np.float32), trained=False)
 

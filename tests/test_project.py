@@ -38,7 +38,9 @@ def _src(folder: Path) -> str:
 
 def _module(folder: Path, name: str) -> str:
     """Return the name of the stage module that a stage runs."""
-    found = re.match(rf"PYTHONPATH={_src(folder)} python -m stages\.(\w+) ", PIPELINES[folder][name]["cmd"])
+    found = re.match(
+        rf"PYTHONPATH={_src(folder)} (?:python|\${{launcher}}) -m stages\.(\w+) ", PIPELINES[folder][name]["cmd"]
+    )
     assert found, PIPELINES[folder][name]["cmd"]
     return found[1]
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from checkout import ROOT, command, commit
+from ruamel.yaml import YAML
 from scipy.stats import spearmanr
 from sentence_transformers import CrossEncoder
 from sklearn.metrics import average_precision_score
@@ -338,3 +340,35 @@ def test_losses_take_all_candidates_of_a_step_at_once(base: Path) -> None:
     model = build(base, max_length=24, dropout=0.0, seed=1)
     for name in ("lambda", "listnet"):
         assert make_loss(model, loss=name).mini_batch_size == -1
+
+
+def test_two_processes_follow_the_curve_of_one_and_only_the_first_writes(tmp_path: Path, base: Path) -> None:
+    keys = {**PARAMS, "validation_users": None, "eval_every": 2}
+    YAML().dump({"stages": {"train": {"cmd": "true", "params": list(keys)}}}, tmp_path / "dvc.yaml")
+    (tmp_path / "split").mkdir()
+    toy_pairs(12).to_parquet(tmp_path / "split/train.parquet")
+    toy_pairs(4, offset=100).to_parquet(tmp_path / "split/validation.parquet")
+    command(tmp_path, "git init --quiet && dvc init --quiet")
+    commit(tmp_path, "Begin")
+
+    def train_with(launcher: str, name: str, *, fails: bool = False, **changes: int) -> str:
+        YAML().dump({**keys, **changes}, tmp_path / "params.yaml")
+        line = f"PYTHONPATH={ROOT / 'src'} {launcher} -m stages.train split {base} {name} {name}-curves"
+        return command(tmp_path, line, fails=fails)
+
+    two = "accelerate launch --multi_gpu --num_processes 2"
+    assert "steps of 7 rows, which 2 processes cannot share equally" in train_with(two, "no", fails=True, batch_size=7)
+    curves = {}
+    for name, launcher in {"one": "python", "two": two}.items():
+        train_with(launcher, name)
+        tables = [
+            tmp_path / f"{name}-curves/plots/metrics/{table}.tsv" for table in ("train/loss", "validation/ndcg@10")
+        ]
+        curves[name] = [pd.read_csv(table, sep="\t").iloc[:, -1].to_numpy() for table in tables]
+    for alone, shared in zip(curves["one"], curves["two"], strict=True):
+        assert len(alone) >= 4
+        np.testing.assert_allclose(shared, alone, rtol=1e-4)
+    made = {path.name for path in tmp_path.iterdir() if not path.name.startswith((".git", ".dvc"))}
+    assert made == {"dvc.yaml", "params.yaml", "split", "one", "one-curves", "two", "two-curves"}
+    one, other = (load(tmp_path / name).state_dict() for name in ("one", "two"))
+    assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)

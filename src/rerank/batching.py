@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
 # Batches that are sorted together: more waste less padding, fewer are nearer to a plain shuffle.
@@ -37,3 +38,20 @@ class SimilarLengths(DefaultBatchSampler):
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)
+
+
+def by_length(lengths: npt.NDArray[np.int64], *, tokens: int) -> list[npt.NDArray[np.int64]]:
+    """Return the rows of each batch, the longest first: as many as fit into ``tokens`` with padding, at least one.
+
+    Args:
+        lengths: tokens of each row, shape (rows,).
+        tokens: budget of a batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches = []
+    start = 0
+    while start < len(order):
+        rows = max(1, tokens // int(lengths[order[start]]))
+        batches.append(order[start : start + rows])
+        start += rows
+    return batches

@@ -20,6 +20,7 @@ SAME = 1e-6
 # Resampled values held in memory at a time: 8 bytes each.
 CHUNK_VALUES = 4_000_000
 COLLAPSED = "training collapsed or diverged: lower lr and head_lr, or train longer (epochs)"
+COLLAPSED_BI_ENCODER = "training collapsed or diverged: lower bi_encoder_lr, or train longer (bi_encoder_epochs)"
 BROKEN_WEIGHTS = "its weights are broken, or all texts are the same: check base_model, bi_encoder and text_column"
 
 
@@ -84,14 +85,18 @@ def check_scores(system: str, scores: npt.NDArray[np.floating], *, trained: bool
     """Refuse scores that rank nothing.
 
     Args:
-        system: the name of the system.
+        system: the name of the system: ``cross_encoder``, ``bi_encoder_LOSS`` for a trained one, or another.
         scores: one a pair, shape (pairs,).
-        trained: whether a cross-encoder comes from training here, which is then the likely cause.
+        trained: whether those two come from training here, which is then the likely cause.
 
     Raises:
         UserError: when a score is not finite, or all are the same; it names the system and the likely cause.
     """
-    cause = COLLAPSED if trained and system == "cross_encoder" else BROKEN_WEIGHTS
+    cause = BROKEN_WEIGHTS
+    if trained and system == "cross_encoder":
+        cause = COLLAPSED
+    elif trained and system.startswith("bi_encoder_"):
+        cause = COLLAPSED_BI_ENCODER
     broken = np.count_nonzero(~np.isfinite(scores))
     if broken:
         raise UserError(f"{system}: {broken:,} of {len(scores):,} scores are not finite numbers: {cause}")

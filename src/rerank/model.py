@@ -4,6 +4,7 @@ A base without a head (a bi-encoder) gets a new one in the shape of the ettin re
 Dense to `scores`: stock sentence-transformers modules, so that the result loads with plain ``CrossEncoder(path)``.
 """
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +16,17 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
 from torch import nn
+from tqdm import tqdm
 from transformers import AutoConfig
 
+from rerank.batching import by_length
 from rerank.errors import UserError
+from rerank.tokens import pair_tokens
 
-SCORING_BATCH = 64
+# Tokens of a scoring batch, padding too: what stays in the caches of a processor, and what fills a GPU.
+TOKENS_PER_BATCH = {"cpu": 3072, "cuda": 65536}
+# Texts that a bi-encoder embeds at a time, and pairs that an unusual tokenizer gets.
+SCORING_BATCH = 32
 
 
 def has_head(folder: Path) -> bool:
@@ -100,31 +107,55 @@ def resolve_precision(precision: str, device: str) -> str:
 
 
 def score(
-    model: CrossEncoder, contexts: Sequence[str], texts: Sequence[str], *, precision: str, symmetric: bool = False
+    model: CrossEncoder,
+    contexts: Sequence[str],
+    texts: Sequence[str],
+    *,
+    precision: str,
+    symmetric: bool = False,
+    progress: bool = True,
 ) -> np.ndarray:
-    """Return one raw score (a logit) for each pair, float32, shape (pairs,), with a progress bar.
+    """Return one raw score (a logit) for each pair, float32, shape (pairs,).
 
-    Under bf16 the last layer still computes in fp32: eight bits of mantissa would tie candidates that differ. When
-    ``symmetric``, it is the mean of the scores of (context, text) and (text, context).
+    Pairs of similar length share a batch, and each distinct text is tokenised once. Under bf16 the last layer still
+    computes in fp32: eight bits of mantissa would tie candidates that differ. When ``symmetric``, it is the mean of the
+    scores of (context, text) and (text, context).
     """
     if symmetric:
-        both = score(model, [*contexts, *texts], [*texts, *contexts], precision=precision)
+        both = score(model, [*contexts, *texts], [*texts, *contexts], precision=precision, progress=progress)
         return both.reshape(2, -1).mean(axis=0)
+    if len(contexts) == 0:
+        return np.zeros(0, dtype=np.float32)
     device = model.device.type
-    bf16 = resolve_precision(precision, device) == "bf16"
-    saved = model.keep_in_fp32_modules or []
-    model.set_keep_in_fp32_modules([_last_linear(model)] if bf16 else saved)
-    try:
-        with torch.autocast(device_type=device, dtype=torch.bfloat16, enabled=bf16):
-            return model.predict(
-                list(zip(contexts, texts, strict=True)),
-                batch_size=SCORING_BATCH,
-                activation_fn=nn.Identity(),
-                show_progress_bar=True,
-            )
-    finally:
-        model.set_keep_in_fp32_modules(saved)
+    ready = _for_scoring(model, bf16=resolve_precision(precision, device) == "bf16")
+    tokens = pair_tokens(model)
+    if tokens is None:
+        pairs = list(zip(contexts, texts, strict=True))
+        return ready.predict(pairs, batch_size=SCORING_BATCH, activation_fn=nn.Identity(), show_progress_bar=progress)
+    tokens.add((*contexts, *texts), progress=progress)
+    first, second = tokens.numbers_of(contexts), tokens.numbers_of(texts)
+    batches = by_length(tokens.lengths(first, second), tokens=TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"]))
+    scores: list[torch.Tensor] = []
+    with torch.inference_mode(), tqdm(total=len(first), desc="scoring", unit="pairs", disable=not progress) as bar:
+        for rows in batches:
+            features = tokens.batch(first[rows], second[rows], multiple=1 if device == "cpu" else 8)
+            if device == "cuda":  # no copy and no result waits for the device before the end
+                features = {name: value.pin_memory() for name, value in features.items()}
+            features = {name: value.to(model.device, non_blocking=True) for name, value in features.items()}
+            scores.append(ready(features)["scores"].float().reshape(-1))
+            bar.update(len(rows))
+        values = torch.cat(scores).cpu().numpy()
+    result = np.empty(len(first), dtype=np.float32)
+    result[np.concatenate(batches)] = values
+    return result
 
 
-def _last_linear(model: CrossEncoder) -> str:
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+def _for_scoring(model: CrossEncoder, *, bf16: bool) -> CrossEncoder:
+    """Return the model in evaluation mode, or a copy of it in bf16 but for its last layer."""
+    if not bf16:
+        return model.eval()
+    ready = copy.deepcopy(model).to(torch.bfloat16).eval()
+    ready.set_keep_in_fp32_modules(
+        [[name for name, module in ready.named_modules() if isinstance(module, nn.Linear)][-1]]
+    )
+    return ready

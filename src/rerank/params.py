@@ -111,6 +111,7 @@ SCHEMA: dict[str, Param] = {
     "eval_negatives": Param(int, low=1, high=999_999),
     "validation_share": Param(float, above=0, high=0.5),
     "test_share": Param(float, above=0, high=0.5),
+    "launcher": Param(str),
     "lr": Param(float, above=0, high=1),
     "head_lr": Param(float, above=0, high=1),
     "epochs": Param(float, above=0),

@@ -17,6 +17,7 @@ from sentence_transformers.base.model import BaseModel
 from sklearn.metrics import average_precision_score
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
+from rerank.errors import UserError
 from rerank.files import replacing
 from rerank.metrics import check_scores, per_user
 from rerank.model import resolve_precision
@@ -56,6 +57,7 @@ class Validation(BaseEvaluator):
     Attributes:
         scorer: gives a model's scores of ``pairs``.
         metric: see `quality`.
+        system: what the error calls a model whose scores rank nothing.
         record: called with a name, a value and the step.
         misses: measurements since the best one.
     """
@@ -63,6 +65,7 @@ class Validation(BaseEvaluator):
     pairs: pd.DataFrame
     scorer: Scorer
     metric: str
+    system: str
     record: Record
     best: float = -np.inf
     best_step: int = 0
@@ -76,7 +79,7 @@ class Validation(BaseEvaluator):
         self, model: BaseModel, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         scores = self.scorer(model)
-        check_scores("cross_encoder", scores)
+        check_scores(self.system, scores)
         value = quality(self.metric, self.pairs, scores)
         self.record(f"validation/{self.metric}", value, steps)
         if value > self.best:
@@ -84,7 +87,7 @@ class Validation(BaseEvaluator):
             self.weights = {name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()}
         else:
             self.misses += 1
-        return {self.metric: value}
+        return {self.metric: value, "misses": self.misses}
 
 
 class Schedule(TrainerCallback):
@@ -97,13 +100,16 @@ class Schedule(TrainerCallback):
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         logs = kwargs["logs"]
         assert isinstance(logs, dict)
-        if "loss" in logs:
+        if "loss" in logs and state.is_world_process_zero:
             self.validation.record("train/loss", float(logs["loss"]), state.global_step)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        if self.validation.misses >= self.patience:
+        # Only the first of several processes measures; all of them get its metrics, and stop together.
+        metrics = kwargs["metrics"]
+        assert isinstance(metrics, dict)
+        if metrics["eval_misses"] >= self.patience:
             control.should_training_stop = True
 
 
@@ -122,15 +128,40 @@ def with_curves(curves: Path, train: Callable[..., tuple[Any, Validation]]) -> t
     return model, validation
 
 
-def arguments(model: BaseModel, *, head: list[str], head_lr: float, precision: str, seed: int) -> dict[str, Any]:
+def processes() -> int:
+    """Return how many processes train together, under `accelerate launch` or torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_writer() -> bool:
+    """Whether this is the one process that writes files."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def arguments(
+    model: BaseModel, *, rows_per_step: int, head: list[str], head_lr: float, precision: str, seed: int
+) -> dict[str, Any]:
     """Return the arguments that all trainers share.
 
     Args:
+        rows_per_step: rows of the training data in a step; several processes share them, so that they follow the curve
+            of one, and leave out what does not fill a step at the end of an epoch.
         head: names of the parameters that learn at the rate ``head_lr``.
         precision: auto, fp32 or bf16, see `rerank.model.resolve_precision`.
+
+    Raises:
+        UserError: when the processes cannot share a step equally.
     """
+    if rows_per_step % processes():
+        raise UserError(
+            f"params.yaml: batch_size makes steps of {rows_per_step} rows, which {processes()} processes cannot share "
+            "equally: set it to a multiple"
+        )
     device = model.device.type
     return {
+        "per_device_train_batch_size": rows_per_step,
+        "accelerator_config": {"split_batches": True},
+        "dataloader_drop_last": processes() > 1,
         "learning_rate_mapping": {f"^model\\.{re.escape(name)}$": head_lr for name in head},
         "use_cpu": device == "cpu",
         "bf16": resolve_precision(precision, device) == "bf16",

@@ -32,11 +32,14 @@ def probabilities(validation: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def classify(validation: pd.DataFrame, test: pd.DataFrame, *, bootstrap_samples: int, seed: int) -> dict[str, Any]:
+def classify(
+    validation: pd.DataFrame, test: pd.DataFrame, chances: pd.DataFrame, *, bootstrap_samples: int, seed: int
+) -> dict[str, Any]:
     """Return the content of metrics/test.json.
 
     Args:
         validation, test: `KEYS`, then a column for each system; user_id is the pair's group, a label above 0 positive.
+        chances: the `probabilities` of the test pairs.
     """
     positive = (test["label"] > 0).to_numpy()
     thresholds = {
@@ -44,7 +47,7 @@ def classify(validation: pd.DataFrame, test: pd.DataFrame, *, bootstrap_samples:
         for name in test.columns.drop(list(KEYS))
     }
     scores = {name: test[name].to_numpy() for name in thresholds}
-    probability = {name: values.to_numpy() for name, values in probabilities(validation, test).items()}
+    probability = {name: values.to_numpy() for name, values in chances.items()}
     systems, drawn = intervals(
         lambda rows: {
             name: {
@@ -70,11 +73,11 @@ def main(scores: Path, metrics: Path, plots: Path) -> None:
     """Read the score tables of a folder; write the metrics and the folder of pictures and points."""
     params = declared("classify")
     validation, test = (pd.read_parquet(scores / f"{name}.parquet") for name in ("validation", "test"))
-    results = classify(validation, test, **params)
+    chances = probabilities(validation, test)
+    results = classify(validation, test, chances, **params)
     positive = (test["label"] > 0).to_numpy()
     curves = {
-        name: calibration_curve(positive, values.to_numpy(), bins=CALIBRATION_BINS)
-        for name, values in probabilities(validation, test).items()
+        name: calibration_curve(positive, values.to_numpy(), bins=CALIBRATION_BINS) for name, values in chances.items()
     }
     points = {
         "f1": pair_figures.interval_points(results["systems"], "f1"),

@@ -24,7 +24,16 @@ from rerank.errors import UserError, run
 from rerank.files import replacing
 from rerank.model import build, head_parameters, score
 from rerank.params import declared
-from rerank.training import Record, Schedule, Validation, arguments, make_deterministic, with_curves
+from rerank.tokens import tokenize_once
+from rerank.training import (
+    Record,
+    Schedule,
+    Validation,
+    arguments,
+    is_writer,
+    make_deterministic,
+    with_curves,
+)
 
 
 def listwise(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -114,13 +123,13 @@ def train(
         pairs=validation_pairs,
         scorer=lambda model: score(model, contexts, texts, precision=precision, symmetric=symmetric),
         metric=validation_metric,
+        system="cross_encoder",
         record=record,
     )
     with tempfile.TemporaryDirectory() as folder:
         args = CrossEncoderTrainingArguments(
             output_dir=folder,
             num_train_epochs=epochs,
-            per_device_train_batch_size=rows_per_step,
             learning_rate=lr,
             warmup_steps=warmup,
             weight_decay=weight_decay,
@@ -129,7 +138,14 @@ def train(
             eval_strategy="steps",
             eval_steps=eval_every,
             logging_steps=max(1, eval_every // 5),
-            **arguments(model, head=head_parameters(model), head_lr=head_lr, precision=precision, seed=seed),
+            **arguments(
+                model,
+                rows_per_step=rows_per_step,
+                head=head_parameters(model),
+                head_lr=head_lr,
+                precision=precision,
+                seed=seed,
+            ),
         )
         trainer = CrossEncoderTrainer(
             model=model,
@@ -139,17 +155,24 @@ def train(
             evaluator=validation,
             callbacks=[Schedule(validation, patience=patience)],
         )
+        tokenize_once(model)
         trainer.train()
-    model.load_state_dict(validation.weights)
+    if is_writer():
+        model.load_state_dict(validation.weights)
     return model, validation
 
 
 def main(split: Path, base: Path, model_folder: Path, curves: Path) -> None:
+    """Read train.parquet and validation.parquet; write the model and its curves, in one of the processes alone."""
     params = declared("train")
     pairs = pd.read_parquet(split / "train.parquet")
     validation_pairs = pd.read_parquet(split / "validation.parquet")
     validation_pairs = some_users(validation_pairs, params.pop("validation_users"), seed=params["seed"])
-    model, validation = with_curves(curves, partial(train, pairs, validation_pairs, base=base, **params))
+    work = partial(train, pairs, validation_pairs, base=base, **params)
+    if not is_writer():
+        work(record=lambda name, value, step: None)
+        return
+    model, validation = with_curves(curves, work)
     with replacing(model_folder) as unfinished:
         model.save_pretrained(str(unfinished), create_model_card=False)
         counts = {"training": pairs, "validation": validation_pairs}

@@ -91,13 +91,13 @@ def train_bi_encoder(
         pairs=validation_pairs,
         scorer=lambda model: baselines.cosines(model, contexts, texts, precision=precision),
         metric="average_precision",
+        system=f"bi_encoder_{loss}",
         record=record,
     )
     with tempfile.TemporaryDirectory() as folder:
         args = SentenceTransformerTrainingArguments(
             output_dir=folder,
             num_train_epochs=bi_encoder_epochs,
-            per_device_train_batch_size=bi_encoder_batch_size,
             learning_rate=bi_encoder_lr,
             warmup_steps=warmup,
             weight_decay=weight_decay,
@@ -105,7 +105,14 @@ def train_bi_encoder(
             logging_steps=20,
             # A text twice in a step would be its own negative.
             batch_sampler=BatchSamplers.NO_DUPLICATES if loss == "ranking" else SimilarLengths,
-            **arguments(model, head=[], head_lr=0.0, precision=precision, seed=seed),
+            **arguments(
+                model,
+                rows_per_step=bi_encoder_batch_size,
+                head=[],
+                head_lr=0.0,
+                precision=precision,
+                seed=seed,
+            ),
         )
         trainer = SentenceTransformerTrainer(
             model=model,
