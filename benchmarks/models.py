@@ -1,0 +1,192 @@
+"""Measure scoring and training against sentence-transformers as it comes: same model, pairs, steps and batches.
+
+    python benchmarks/models.py                                      # small sizes, some minutes on two cores
+    python benchmarks/models.py --pairs 4000 --steps 200             # as in benchmarks/README.md
+
+Both sides take turns in one process, on the pairs of data/split (`dvc repro` makes them). Fails when the scores differ
+by more than bf16 may, or when the trained model ranks the validation lists worse than the other one.
+"""
+
+import argparse
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
+from torch import nn
+from transformers import TrainerCallback
+
+from rerank.metrics import per_user
+from rerank.model import build, head_parameters, resolve_precision, score
+from rerank.training import make_deterministic
+from stages.train import batches, make_loss, some_users, train
+
+NDCG_TOLERANCE = 0.002
+# What two trainings that only round differently may differ by, on so few validation lists.
+QUALITY_TOLERANCE = 0.02
+TRAINING: dict[str, Any] = {
+    "seed": 42,
+    "max_grade": 1,
+    "lr": 2e-4,
+    "head_lr": 1e-3,
+    "batch_size": 36,
+    "warmup": 0.1,
+    "dropout": 0.0,
+    "weight_decay": 0.01,
+    "max_length": 80,
+    "loss": "lambda",
+    "symmetric": False,
+    "validation_metric": "ndcg@10",
+    "precision": "auto",
+    "patience": 99,
+}
+
+
+def in_turns(sides: dict[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return each side's median seconds and its last result; the sides take turns, so that noise meets both."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    results = {}
+    for _ in range(repeats):
+        for name, side in sides.items():
+            start = time.perf_counter()
+            results[name] = side()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}, results
+
+
+def ndcg(pairs: pd.DataFrame, scores: np.ndarray) -> float:
+    return float(per_user(pairs["user_id"], pairs["book_id"], pairs["label"], scores)["ndcg@10"].mean())
+
+
+def measure_scoring(folder: Path, pairs: pd.DataFrame, *, repeats: int) -> str:
+    """Return the row of the table; exits when the two sides rank differently."""
+    model = CrossEncoder(str(folder), local_files_only=True)
+    contexts, texts = pairs["user_ctx"].tolist(), pairs["book_text"].tolist()
+    as_it_comes = list(zip(contexts, texts, strict=True))
+    seconds, scores = in_turns(
+        {
+            "stock": lambda: model.predict(as_it_comes, activation_fn=nn.Identity(), show_progress_bar=False),
+            "ours": lambda: score(model, contexts, texts, precision="auto", progress=False),
+        },
+        repeats,
+    )
+    difference = abs(ndcg(pairs, scores["ours"]) - ndcg(pairs, scores["stock"]))
+    if difference > NDCG_TOLERANCE:
+        sys.exit(f"error: nDCG@10 of the two sides differs by {difference:.4f}")
+    rates = {name: len(pairs) / value for name, value in seconds.items()}
+    return (
+        f"| scoring {len(pairs):,} pairs, {resolve_precision('auto', model.device.type)} | `CrossEncoder.predict` | "
+        f"{rates['stock']:.0f} → {rates['ours']:.0f} pairs/s | {rates['ours'] / rates['stock']:.1f} × | "
+        f"nDCG@10 differs by {difference:.4f} |"
+    )
+
+
+class Clock(TrainerCallback):
+    """Remember when each loss was logged: training is timed between the first step and the last."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def tick(self, name: str = "train/loss", *_: object) -> None:
+        if name == "train/loss":
+            self.times.append(time.perf_counter())
+
+    def on_log(self, args: object, state: object, control: object, logs: dict[str, float], **_: object) -> None:
+        if "loss" in logs:
+            self.tick()
+
+    def seconds(self) -> float:
+        return self.times[-1] - self.times[0]
+
+
+def train_stock(base: Path, pairs: pd.DataFrame, clock: Clock) -> CrossEncoder:
+    """Train once over the pairs as sentence-transformers comes: the same model, loss, steps, batches and rates."""
+    make_deterministic(TRAINING["seed"])
+    model = build(base, max_length=TRAINING["max_length"], dropout=0.0, seed=TRAINING["seed"])
+    data, rows = batches(pairs, loss="lambda", batch_size=TRAINING["batch_size"], max_grade=1, symmetric=False)
+    with tempfile.TemporaryDirectory() as folder:
+        args = CrossEncoderTrainingArguments(
+            output_dir=folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=rows,
+            learning_rate=TRAINING["lr"],
+            learning_rate_mapping={
+                f"^model\\.{re.escape(name)}$": TRAINING["head_lr"] for name in head_parameters(model)
+            },
+            warmup_steps=TRAINING["warmup"],
+            weight_decay=TRAINING["weight_decay"],
+            seed=TRAINING["seed"],
+            data_seed=TRAINING["seed"],
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+        )
+        loss = make_loss(model, loss="lambda")
+        CrossEncoderTrainer(model=model, args=args, train_dataset=data, loss=loss, callbacks=[clock]).train()
+    return model
+
+
+def measure_training(base: Path, pairs: pd.DataFrame, validation: pd.DataFrame, *, steps: int, repeats: int) -> str:
+    """Return the row of the table; exits when our model ranks the validation lists worse."""
+    _, rows = batches(pairs, loss="lambda", batch_size=TRAINING["batch_size"], max_grade=1, symmetric=False)
+    users = pairs["user_id"].drop_duplicates().head(steps * rows)
+    lists = pairs[pairs["user_id"].isin(users)]
+    steps = -(-len(users) // rows)
+    seconds: dict[str, list[float]] = {"stock": [], "ours": []}
+    quality: dict[str, float] = {}
+    for _ in range(repeats):
+        clocks = {name: Clock() for name in seconds}
+        models = {
+            "stock": train_stock(base, lists, clocks["stock"]),
+            "ours": train(
+                lists, validation, base=base, epochs=1, eval_every=steps, record=clocks["ours"].tick, **TRAINING
+            )[0],
+        }
+        for name, model in models.items():
+            seconds[name].append(clocks[name].seconds())
+            contexts, texts = validation["user_ctx"].tolist(), validation["book_text"].tolist()
+            quality[name] = ndcg(validation, score(model, contexts, texts, precision="fp32", progress=False))
+    if quality["ours"] < quality["stock"] - QUALITY_TOLERANCE:
+        sys.exit(f"error: validation nDCG@10 fell from {quality['stock']:.3f} to {quality['ours']:.3f}")
+    trained = len(lists) * (steps - 1) / steps
+    rates = {name: trained / statistics.median(values) for name, values in seconds.items()}
+    return (
+        f"| training, {steps} steps of {TRAINING['batch_size']} pairs | `CrossEncoderTrainer` | {rates['stock']:.0f} → "
+        f"{rates['ours']:.0f} pairs/s | {rates['ours'] / rates['stock']:.1f} × | "
+        f"nDCG@10 {quality['stock']:.3f} → {quality['ours']:.3f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--split", type=Path, default=Path("data/split"))
+    parser.add_argument("--base", type=Path, default=Path("models/base"))
+    parser.add_argument("--model", type=Path, default=Path("models/cross-encoder"))
+    parser.add_argument("--pairs", type=int, default=600, help="test pairs to score")
+    parser.add_argument("--steps", type=int, default=20, help="training steps of 36 pairs")
+    parser.add_argument("--repeats", type=int, default=3, help="the median of so many is reported")
+    given = parser.parse_args()
+    for folder in (given.split, given.base, given.model):
+        if not folder.exists():
+            sys.exit(f"error: {folder} is missing: run `dvc repro` first")
+    train_pairs, validation, test = (
+        pd.read_parquet(given.split / f"{name}.parquet") for name in ("train", "validation", "test")
+    )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(measure_scoring(given.model, test.head(given.pairs), repeats=given.repeats))
+    lists = some_users(validation, 20, seed=TRAINING["seed"])
+    print(measure_training(given.base, train_pairs, lists, steps=given.steps, repeats=given.repeats))
+
+
+if __name__ == "__main__":
+    main()
