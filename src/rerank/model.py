@@ -100,15 +100,21 @@ def resolve_precision(precision: str, device: str) -> str:
 
 
 def score(
-    model: CrossEncoder, contexts: Sequence[str], texts: Sequence[str], *, precision: str, symmetric: bool = False
+    model: CrossEncoder,
+    contexts: Sequence[str],
+    texts: Sequence[str],
+    *,
+    precision: str,
+    symmetric: bool = False,
+    progress: bool = True,
 ) -> np.ndarray:
-    """Return one raw score (a logit) for each pair, float32, shape (pairs,), with a progress bar.
+    """Return one raw score (a logit) for each pair, float32, shape (pairs,), with a bar when ``progress``.
 
     Under bf16 the last layer still computes in fp32: eight bits of mantissa would tie candidates that differ. When
     ``symmetric``, it is the mean of the scores of (context, text) and (text, context).
     """
     if symmetric:
-        both = score(model, [*contexts, *texts], [*texts, *contexts], precision=precision)
+        both = score(model, [*contexts, *texts], [*texts, *contexts], precision=precision, progress=progress)
         return both.reshape(2, -1).mean(axis=0)
     device = model.device.type
     bf16 = resolve_precision(precision, device) == "bf16"
@@ -120,7 +126,7 @@ def score(
                 list(zip(contexts, texts, strict=True)),
                 batch_size=SCORING_BATCH,
                 activation_fn=nn.Identity(),
-                show_progress_bar=True,
+                show_progress_bar=progress,
             )
     finally:
         model.set_keep_in_fp32_modules(saved)
