@@ -169,6 +169,37 @@ def test_a_killed_job_loses_its_unfinished_part_alone(job: Path, cross_encoder: 
         pd.testing.assert_frame_equal(pd.read_parquet(f"scored/{name}"), pd.read_parquet(f"at once/{name}"))
 
 
+PEAK = """
+import sys
+from pathlib import Path
+import numpy as np
+from rerank.parts import Recipe, find_parts
+from rerank.scoring import score_part
+columns = {"context_column": "user_ctx", "text_column": "book_text"}
+(part,) = find_parts(sys.argv[1], "scored.parquet", **columns)
+for _ in score_part(part, Recipe(**columns, model="", precision=""), lambda contexts, texts: np.zeros(len(texts))):
+    pass
+(peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(int(peak.split()[1]) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (30_000, 300_000):
+        letters = np.random.default_rng(0).bytes(rows * 150).hex()
+        texts = pa.array([letters[start : start + 300] for start in range(0, len(letters), 300)])
+        table = pa.table({"user_ctx": texts, "book_text": texts})
+        pq.write_table(table, tmp_path / "pairs.parquet", row_group_size=rows, compression="none", use_dictionary=False)
+        arguments = [sys.executable, "-c", PEAK, "pairs.parquet"]
+        result = subprocess.run(arguments, cwd=tmp_path, env=environment(), capture_output=True, encoding="utf-8")
+        assert result.returncode == 0, result.stderr
+        peaks.append(int(result.stdout))
+    assert (tmp_path / "scored.parquet").stat().st_size > 170e6
+    assert peaks[1] < peaks[0] + 60, f"MiB at the peak: {peaks}"
+
+
 def test_a_file_without_rows_is_a_part_too(job: Path, score: Score) -> None:
     pairs(3).head(0).to_parquet("pairs/a.parquet")
     score()
