@@ -15,6 +15,8 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from rerank import model
+
 
 def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
     """Write a randomly initialised bi-encoder (32 dimensions, 2 layers) in Hub layout and return ``folder``.
@@ -56,3 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def tiny_bert() -> Callable[..., Path]:
     """Give the function ``tiny_bert(folder, words=()) -> folder``, see `_write_tiny_bert`."""
     return _write_tiny_bert
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a cross-encoder of that size that gives a score for a pair."""
+    folder = tmp_path_factory.mktemp("tiny") / "cross-encoder"
+    base = _write_tiny_bert(folder.parent / "base")
+    model.build(base, max_length=64, dropout=0.0, seed=1).save_pretrained(str(folder), create_model_card=False)
+    return folder

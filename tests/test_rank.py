@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rerank import model
-from rerank.__main__ import arguments, main, rank, scorer_of, table
+from rerank.__main__ import arguments, main, rank, table
 from rerank.errors import UserError
+from rerank.scoring import scorer_of
 
 SOURCE = Path(__file__).parents[1] / "src"
 USER = "Favorite books: Dune"
@@ -31,14 +32,6 @@ def rerank(*arguments: object, stdin: str = "", folder: Path | None = None) -> s
         capture_output=True,
         encoding="utf-8",
     )
-
-
-@pytest.fixture(scope="module")
-def cross_encoder(tiny_bert: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rank") / "cross-encoder"
-    base = tiny_bert(folder.parent / "base")
-    model.build(base, max_length=64, dropout=0.0, seed=1).save_pretrained(str(folder), create_model_card=False)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -231,3 +231,31 @@ def test_the_whole_cache_survives_push_and_pull(server: Server, project: Path) -
     dvc(project, "pull", **checksums)
     assert pull_project.contents(project / "data") == before
     assert (project / ".dvc/cache").is_dir()
+
+
+def test_parts_in_a_bucket_become_scored_parts_in_the_bucket(
+    server: Server, cross_encoder: Path, tmp_path: Path
+) -> None:
+    for number in range(2):
+        pull_project.pairs().to_parquet(tmp_path / "part.parquet")
+        server.client("s3").upload_file(str(tmp_path / "part.parquet"), "pairs", f"to-score/shelf/{number}.parquet")
+    arguments = ("--model", str(cross_encoder), "--pairs", "s3://pairs/to-score", "--output", "s3://pairs/scored")
+    variables = {**KEYS, "AWS_ENDPOINT_URL": server.address, "PYTHONPATH": str(pull_project.ROOT / "src")}
+
+    def score(*more: str) -> str:
+        result = pull_project.command(tmp_path, "rerank", *arguments, *more, **variables)
+        assert result.returncode == 0, result.stderr
+        return result.stderr
+
+    score()
+    server.client("s3").download_file("pairs", "scored/shelf/1.parquet", str(tmp_path / "scored.parquet"))
+    scored = pd.read_parquet(tmp_path / "scored.parquet")
+    pd.testing.assert_frame_equal(scored.drop(columns="score"), pull_project.pairs())
+    assert scored["score"].notna().all()
+    server.client("s3").delete_object(Bucket="pairs", Key="scored/shelf/0.parquet")
+    assert "s3://pairs/scored: parts finished already: 1 of 2\n" in score()
+    variables["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+    result = pull_project.command(tmp_path, "rerank", *arguments, **variables)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: s3://pairs/to-score: can't be reached ("), result.stderr
+    assert result.stderr.count("\n") == 1

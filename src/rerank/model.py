@@ -115,11 +115,10 @@ def score(
     symmetric: bool = False,
     progress: bool = True,
 ) -> np.ndarray:
-    """Return one raw score (a logit) for each pair, float32, shape (pairs,).
+    """Return one raw score (a logit) for each pair, float32, shape (pairs,), with a bar when ``progress``.
 
-    Pairs of similar length share a batch, and each distinct text is tokenised once. Under bf16 the last layer still
-    computes in fp32: eight bits of mantissa would tie candidates that differ. When ``symmetric``, it is the mean of the
-    scores of (context, text) and (text, context).
+    Pairs of similar length share a batch, and each distinct text is tokenised once. When ``symmetric``, a score is the
+    mean of those of (context, text) and (text, context). ``precision`` is that of `for_scoring`.
     """
     if symmetric:
         both = score(model, [*contexts, *texts], [*texts, *contexts], precision=precision, progress=progress)
@@ -127,7 +126,7 @@ def score(
     if len(contexts) == 0:
         return np.zeros(0, dtype=np.float32)
     device = model.device.type
-    ready = _for_scoring(model, bf16=resolve_precision(precision, device) == "bf16")
+    ready = for_scoring(model, precision=precision)
     tokens = pair_tokens(model)
     if tokens is None:
         pairs = list(zip(contexts, texts, strict=True))
@@ -150,12 +149,18 @@ def score(
     return result
 
 
-def _for_scoring(model: CrossEncoder, *, bf16: bool) -> CrossEncoder:
-    """Return the model in evaluation mode, or a copy of it in bf16 but for its last layer."""
-    if not bf16:
+def for_scoring(model: CrossEncoder, *, precision: str) -> CrossEncoder:
+    """Return the model in evaluation mode; for bf16 a copy, unless it is such a copy already.
+
+    The last layer still computes in fp32: eight bits of mantissa would tie candidates that differ.
+
+    Args:
+        precision: auto, fp32 or bf16, see `resolve_precision`.
+    """
+    converted = next(model.parameters()).dtype == torch.bfloat16
+    if converted or resolve_precision(precision, model.device.type) == "fp32":
         return model.eval()
     ready = copy.deepcopy(model).to(torch.bfloat16).eval()
-    ready.set_keep_in_fp32_modules(
-        [[name for name, module in ready.named_modules() if isinstance(module, nn.Linear)][-1]]
-    )
+    last = [name for name, module in ready.named_modules() if isinstance(module, nn.Linear)][-1]
+    ready.set_keep_in_fp32_modules([last])
     return ready

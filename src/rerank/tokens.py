@@ -48,7 +48,7 @@ class PairTokens:
                 self.template.append((text, number, kind))
         self.special = sum(text is None for text, _, _ in self.template)
         self.numbers: dict[str, int] = {}
-        self.ids = np.zeros(0, dtype=np.int64)
+        self.ids = np.zeros(0, dtype=np.int32)
         self.starts, self.counts = (np.zeros(0, dtype=np.int64) for _ in range(2))
         probes = [PROBE, tuple(f"{word} " * self.max_length for word in PROBE)]
         found, expected = self.preprocess(probes), model.preprocess(probes)
@@ -63,14 +63,14 @@ class PairTokens:
         new = [text for text in dict.fromkeys(texts) if text not in self.numbers]
         if not new:
             return
-        found: list[Numbers] = []
+        found: list[npt.NDArray[np.int32]] = []
         counts: list[int] = []
         starts = range(0, len(new), TEXTS_PER_BATCH)
         for start in tqdm(starts, "tokenising", unit="k texts", leave=False, disable=not progress):
             batch = self.tokenizer.encode_batch_fast(new[start : start + TEXTS_PER_BATCH], add_special_tokens=False)
             counts += [len(encoding) for encoding in batch]
             # No pair has room for more of a text than this.
-            found += [np.array(encoding.ids[: self.max_length], dtype=np.int64) for encoding in batch]
+            found += [np.array(encoding.ids[: self.max_length], dtype=np.int32) for encoding in batch]
         self.numbers.update({text: len(self.numbers) + number for number, text in enumerate(new)})
         ends = len(self.ids) + np.cumsum([0, *map(len, found)])
         self.starts = np.concatenate([self.starts, ends[:-1]])

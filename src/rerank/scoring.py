@@ -1,0 +1,139 @@
+"""Score parquet files of pairs, of any size: a file after the other, or several at once on Ray; a batch at a time.
+
+The output has the same rows in the same order, with a column of scores. A file of it appears when it is whole, and one
+that is there already is not scored again: see `rerank.parts`.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from rerank import stores
+from rerank.errors import UserError
+from rerank.parts import METADATA_KEY, SCORE, Part, Recipe, find_parts, unfinished
+
+Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]
+# So many rows are in memory at once, and of each column so many bytes of the file.
+BATCH_ROWS = 16_384
+BUFFER_BYTES = 1 << 20
+
+
+def _texts(batch: pa.RecordBatch, column: str, source: str) -> list[str]:
+    texts = batch.column(column).to_pylist()
+    for text in texts:
+        if not isinstance(text, str):
+            raise UserError(f"{source}: column '{column}' holds {text!r}: it must be text in every row")
+    return texts
+
+
+def score_part(part: Part, recipe: Recipe, score: Scorer) -> Iterator[int]:
+    """Write the part's output, its rows with a float32 column ``score``; yield each batch's number of rows.
+
+    Raises:
+        UserError: when a text is null or no text; nothing is written then.
+    """
+    with (
+        stores.copied(part.source) as copy,
+        stores.written(part.target) as partial,
+        pq.ParquetFile(copy, buffer_size=BUFFER_BYTES, pre_buffer=False) as source,
+    ):
+        schema = source.schema_arrow.append(pa.field(SCORE, pa.float32()))
+        record = {METADATA_KEY: json.dumps(part.made_from(recipe)).encode()}
+        schema = schema.with_metadata({**(schema.metadata or {}), **record})
+        with pq.ParquetWriter(partial, schema) as writer:
+            for batch in source.iter_batches(BATCH_ROWS):
+                contexts = _texts(batch, recipe.context_column, part.source)
+                texts = _texts(batch, recipe.text_column, part.source)
+                scores = pa.array(score(contexts, texts), pa.float32())
+                writer.write_batch(pa.record_batch([*batch.columns, scores], schema=schema))
+                yield batch.num_rows
+
+
+def model_files(folder: Path) -> list[str]:
+    """Return the relative paths of what a model is loaded from: all files of its folder but the model card.
+
+    Raises:
+        UserError: when there is no cross-encoder in ``folder``.
+    """
+    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+        raise UserError(f"{folder}: holds no model: run `dvc repro` to train one, or `dvc pull` to fetch one")
+    from rerank import model  # torch takes seconds to import: not before the arguments are known to be right
+
+    if not model.has_head(folder):
+        raise UserError(f"{folder}: gives embeddings, not scores: give a cross-encoder such as models/cross-encoder")
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(file for file in files if file != "README.md")
+
+
+def _hash(folder: Path) -> str:
+    """Return a hash of the model in ``folder``."""
+    sums = hashlib.sha256()
+    for file in model_files(folder):
+        with (folder / file).open("rb") as stream:
+            sums.update(f"{hashlib.file_digest(stream, 'sha256').hexdigest()} {file}\n".encode())
+    return sums.hexdigest()
+
+
+def precision_here() -> str:
+    """Return the precision that this process scores in, see `rerank.model.resolve_precision`."""
+    from sentence_transformers.util import get_device_name
+
+    from rerank import model
+
+    return model.resolve_precision("auto", get_device_name().split(":")[0])
+
+
+def scorer_of(folder: Path, *, precision: str = "auto", progress: bool = True) -> Scorer:
+    """Load the model in ``folder`` and return the function that scores contexts and texts with it.
+
+    Raises:
+        UserError: when there is no cross-encoder.
+    """
+    model_files(folder)
+    from rerank import model
+
+    ready = model.for_scoring(model.load(folder), precision=precision)
+    return lambda contexts, texts: model.score(ready, contexts, texts, precision=precision, progress=progress)
+
+
+def score_here(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator[int]:
+    """Score the parts in this process with the model in ``folder``; yield numbers of rows as they are done."""
+    score = scorer_of(folder, precision=recipe.precision, progress=False)
+    for part in parts:
+        yield from score_part(part, recipe, score)
+
+
+def score_pairs(
+    pairs: str, output: str, *, model_folder: Path, context_column: str, text_column: str, on_ray: bool
+) -> None:
+    """Write ``pairs``, a parquet file or a folder of them, to ``output`` with a float32 column ``score``.
+
+    Args:
+        pairs, output: paths or s3:// addresses, see `rerank.parts.find_parts`.
+        on_ray: whether the workers of a Ray cluster do it, or this process.
+
+    Raises:
+        UserError: when an address, column, text or the model is not what it has to be, or Ray is missing.
+    """
+    precision, score_parts = precision_here, score_here
+    if on_ray:
+        from rerank.scoring_on_ray import precision_there as precision
+        from rerank.scoring_on_ray import score_there as score_parts
+    parts = find_parts(pairs, output, context_column=context_column, text_column=text_column)
+    recipe = Recipe(context_column, text_column, model=_hash(model_folder), precision=precision())
+    missing, changes = unfinished(parts, recipe, replace=parts[0].source == pairs)
+    for changed, count in changes.items():
+        print(f"{output}: parts made with another {changed}, scored again: {count:,}", file=sys.stderr)
+    if len(missing) < len(parts):
+        print(f"{output}: parts finished already: {len(parts) - len(missing):,} of {len(parts):,}", file=sys.stderr)
+    if missing:
+        with tqdm(total=sum(part.rows for part in missing), unit=" pairs", unit_scale=True) as bar:
+            for rows in score_parts(missing, recipe, model_folder):
+                bar.update(rows)

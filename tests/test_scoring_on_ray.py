@@ -1,0 +1,106 @@
+"""`python -m rerank --pairs --ray` on a real Ray of two workers; skipped where Ray, an extra, is not installed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rerank import scoring, scoring_on_ray
+from rerank.errors import UserError
+
+SOURCE = Path(__file__).parents[1] / "src"
+COLUMNS = {"context_column": "user_ctx", "text_column": "book_text"}
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with five parts in pairs/."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(5):
+        path = tmp_path / "pairs" / f"shelf={number % 2}" / f"{number}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        words = np.random.default_rng(number).choice(["dune", "emma", "it", "ulysses"], (30 + number, 4))
+        pairs = pd.DataFrame({"user_ctx": [" ".join(row) for row in words], "book_text": words[:, 0]})
+        pairs.to_parquet(path)
+    return tmp_path
+
+
+@pytest.fixture
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", str(SOURCE))
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def test_ray_gives_the_parts_and_scores_of_one_process_and_takes_up_its_job(
+    job: Path, cross_encoder: Path, two_workers: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scoring.score_pairs("pairs", "here", model_folder=cross_encoder, on_ray=False, **COLUMNS)
+    (job / "there/shelf=0").mkdir(parents=True)
+    names = [path.relative_to("here") for path in sorted(Path("here").rglob("*.parquet"))]
+    assert len(names) == 5
+    (job / "there" / names[0]).write_bytes((job / "here" / names[0]).read_bytes())
+    time = (job / "there" / names[0]).stat().st_mtime_ns
+    capsys.readouterr()
+    scoring.score_pairs("pairs", "there", model_folder=cross_encoder, on_ray=True, **COLUMNS)
+    assert "there: parts finished already: 1 of 5\n" in capsys.readouterr().err
+    assert (job / "there" / names[0]).stat().st_mtime_ns == time
+    for name in names:
+        pd.testing.assert_frame_equal(pd.read_parquet("there" / name), pd.read_parquet("here" / name))
+    assert not list(Path("there").rglob("*.partial"))
+
+    pd.DataFrame({"user_ctx": ["a", None], "book_text": "b"}).to_parquet("pairs/shelf=0/2.parquet")
+    with pytest.raises(UserError, match=r"^pairs/shelf=0/2\.parquet: column 'user_ctx' holds None"):
+        scoring.score_pairs("pairs", "there", model_folder=cross_encoder, on_ray=True, **COLUMNS)
+
+
+def test_the_command_starts_a_ray_of_its_own_and_says_no_more_than_without(job: Path, cross_encoder: Path) -> None:
+    pytest.importorskip("ray")
+    arguments = ["--model", cross_encoder, "--pairs", "pairs", "--output", "scored", "--ray"]
+    result = subprocess.run(
+        [sys.executable, "-m", "rerank", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.replace("\r", "\n").splitlines() if line.strip()]
+    assert all("pairs/s" in line or "Set ray log level" in line for line in lines), result.stderr
+    assert len(pd.read_parquet("scored")) == sum(30 + number for number in range(5))
+
+
+def test_without_ray_one_line_says_how_to_get_it(
+    job: Path, cross_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"^--ray: Ray is not installed: pip install -r requirements-ray\.txt$"):
+        scoring.score_pairs("pairs", "scored", model_folder=cross_encoder, on_ray=True, **COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers"),
+    [
+        ([{"CPU": 16.0}, {"CPU": 4.0}], (20, {"num_gpus": 0, "num_cpus": 1})),
+        ([{"CPU": 16.0}, {"CPU": 16.0, "GPU": 2.0}, {"CPU": 12.0, "GPU": 1.0}], (3, {"num_gpus": 1, "num_cpus": 8})),
+        ([{"GPU": 4.0}], (4, {"num_gpus": 1, "num_cpus": 0})),
+    ],
+)
+def test_each_gpu_gets_a_worker_and_where_there_is_none_each_cpu(
+    nodes: list[dict[str, float]], workers: tuple[int, dict[str, int]]
+) -> None:
+    class Cluster:
+        @staticmethod
+        def nodes() -> list[dict[str, object]]:
+            return [{"Alive": True, "Resources": node} for node in nodes] + [{"Alive": False, "Resources": {}}]
+
+    assert scoring_on_ray._workers(Cluster) == workers
