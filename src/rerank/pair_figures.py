@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -102,8 +101,8 @@ def calibration(points: pd.DataFrame, *, systems: Measured) -> Figure:
     brier = systems["cross_encoder"]["brier"]["value"]
     best = min((name for name in systems if name != "cross_encoder"), key=lambda name: systems[name]["brier"]["value"])
     figure = figures.titled(
-        f"Probabilities of the cross-encoder are off by {np.sqrt(brier):.2f} (root of the Brier score), those of "
-        f"{figures.name(best)} by {np.sqrt(systems[best]['brier']['value']):.2f}\n"
+        f"Brier score (lower is better) of the cross-encoder {brier:.3f}, of the best baseline "
+        f"{systems[best]['brier']['value']:.3f}\n"
         "each system through a logistic curve fitted on validation; on the dashed line is best"
     )
     axes = _panel(figure, "predicted probability, mean of a tenth of the pairs", "share of positives among them")

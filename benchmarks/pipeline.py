@@ -1,0 +1,65 @@
+"""Measure the demo pipeline from an empty cache, and `dvc repro` with nothing to do against `dvc --version`.
+
+    python benchmarks/pipeline.py              # one whole run, three of the short commands
+    python benchmarks/pipeline.py --repeats 3  # three whole runs
+
+Runs in a clone of the last commit in a temporary folder. Fails when the pipeline changes the committed metrics by more
+than rounding does, or when a second `dvc repro` runs a stage.
+"""
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# Other processors and numbers of threads round differently, and training amplifies it.
+TOLERANCE = 0.05
+
+
+def run(folder: Path, line: str) -> tuple[float, str]:
+    """Return the seconds of a command and what it prints; exits when it fails."""
+    start = time.perf_counter()
+    done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"error: {line}: exit code {done.returncode}\n{(done.stdout + done.stderr)[-3000:]}")
+    return time.perf_counter() - start, done.stdout + done.stderr
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=1, help="whole runs; the median is reported")
+    given = parser.parse_args()
+    whole: list[float] = []
+    print(f"{platform.processor() or platform.machine()}, {platform.system()}")
+    for _ in range(given.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            clone = Path(folder, "clone")
+            run(ROOT, f"git clone --quiet . {clone}")
+            expected = json.loads((clone / "metrics/test.json").read_text())
+            whole.append(run(clone, "dvc repro --force")[0])
+            found = json.loads((clone / "metrics/test.json").read_text())
+            for system, metrics in expected["systems"].items():
+                mean = found["systems"][system]["ndcg@10"]["mean"]
+                if not math.isclose(mean, metrics["ndcg@10"]["mean"], abs_tol=TOLERANCE):
+                    sys.exit(f"error: nDCG@10 of {system} is {mean}, and {metrics['ndcg@10']['mean']} in the commit")
+            repro, version = [], []
+            for _ in range(3):
+                seconds, printed = run(clone, "dvc repro")
+                if "Running stage" in printed:
+                    sys.exit(f"error: a second dvc repro ran a stage:\n{printed}")
+                repro.append(seconds)
+                version.append(run(clone, "dvc --version")[0])
+    nothing, least = statistics.median(repro), statistics.median(version)
+    print(f"| the demo pipeline from an empty cache | | {statistics.median(whole):.0f} s | | |")
+    print(f"| `dvc repro` with nothing to do | `dvc --version` | {least:.2f} s → {nothing:.2f} s | {nothing / least:.1f} × | |")
+
+
+if __name__ == "__main__":
+    main()
