@@ -26,7 +26,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from rerank.metrics import per_user
-from rerank.model import build, head_parameters, resolve_precision, score
+from rerank.model import build, head_parameters, load, resolve_precision, score
 from rerank.training import make_deterministic
 from stages.train import batches, make_loss, some_users, train
 
@@ -69,12 +69,12 @@ def ndcg(pairs: pd.DataFrame, scores: np.ndarray) -> float:
 
 def measure_scoring(folder: Path, pairs: pd.DataFrame, *, repeats: int) -> str:
     """Return the row of the table; exits when the two sides rank differently."""
-    model = CrossEncoder(str(folder), local_files_only=True)
+    model, stock = load(folder), CrossEncoder(str(folder), local_files_only=True)
     contexts, texts = pairs["user_ctx"].tolist(), pairs["book_text"].tolist()
     as_it_comes = list(zip(contexts, texts, strict=True))
     seconds, scores = in_turns(
         {
-            "stock": lambda: model.predict(as_it_comes, activation_fn=nn.Identity(), show_progress_bar=False),
+            "stock": lambda: stock.predict(as_it_comes, activation_fn=nn.Identity(), show_progress_bar=False),
             "ours": lambda: score(model, contexts, texts, precision="auto", progress=False),
         },
         repeats,
@@ -112,6 +112,7 @@ def train_stock(base: Path, pairs: pd.DataFrame, clock: Clock) -> CrossEncoder:
     """Train once over the pairs as sentence-transformers comes: the same model, loss, steps, batches and rates."""
     make_deterministic(TRAINING["seed"])
     model = build(base, max_length=TRAINING["max_length"], dropout=0.0, seed=TRAINING["seed"])
+    model[0].model.set_attn_implementation("sdpa")
     data, rows = batches(pairs, loss="lambda", batch_size=TRAINING["batch_size"], max_grade=1, symmetric=False)
     with tempfile.TemporaryDirectory() as folder:
         args = CrossEncoderTrainingArguments(

@@ -146,7 +146,7 @@ def test_parts_of_another_input_column_model_or_precision_are_scored_again(
 
 def test_a_killed_job_loses_its_unfinished_part_alone(job: Path, cross_encoder: Path, score: Score) -> None:
     for number in range(4):
-        pairs(6000, seed=number).to_parquet(f"pairs/large {number}.parquet")
+        pairs(2000, seed=number).to_parquet(f"pairs/large {number}.parquet")
     process = subprocess.Popen(command("--model", cross_encoder), env=environment(), stderr=subprocess.DEVNULL)
     try:
         while not (Path("scored/large 0.parquet").exists() and list(Path("scored").glob(".*.partial"))):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
+from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
 from torch import nn
@@ -25,6 +26,8 @@ from rerank.tokens import pair_tokens
 
 # Tokens of a scoring batch, padding too: what stays in the caches of a processor, and what fills a GPU.
 TOKENS_PER_BATCH = {"cpu": 3072, "cuda": 65536}
+# Tokens up to which a processor computes attention sooner by plain matrix products.
+SHORT = 256
 # Texts that a bi-encoder embeds at a time, and pairs that an unusual tokenizer gets.
 SCORING_BATCH = 32
 
@@ -65,6 +68,7 @@ def build(folder: Path, *, max_length: int, dropout: float, seed: int) -> CrossE
             raise UserError(
                 f"{folder}: gives {model.num_labels} scores for a pair: set base_model to one that gives a single score"
             )
+        attend_fast(model)
         return model
     transformer = Transformer(
         str(folder),
@@ -80,7 +84,20 @@ def build(folder: Path, *, max_length: int, dropout: float, seed: int) -> CrossE
             LayerNorm(size),
             Dense(size, 1, activation_function=nn.Identity(), module_output_name="scores"),
         ]
-    return CrossEncoder(modules=[transformer, Pooling(size, "mean"), *head])
+    model = CrossEncoder(modules=[transformer, Pooling(size, "mean"), *head])
+    attend_fast(model)
+    return model
+
+
+def attend_fast(model: BaseModel) -> None:
+    """Choose the attention that is fast for short texts on a processor; a GPU keeps torch's fused kernel.
+
+    On a processor that kernel is slower than plain matrix products, several times so in the backward pass, but it needs
+    no memory for the square of the length.
+    """
+    if model.device.type == "cpu" and (model.max_seq_length or SHORT + 1) <= SHORT:
+        transformer: Any = model[0]
+        transformer.model.set_attn_implementation("eager")
 
 
 def head_parameters(model: CrossEncoder) -> list[str]:
@@ -92,7 +109,9 @@ def head_parameters(model: CrossEncoder) -> list[str]:
 
 def load(folder: Path, *, max_length: int | None = None) -> CrossEncoder:
     """Load a cross-encoder for scoring, cut at ``max_length`` tokens (its own maximum when None)."""
-    return CrossEncoder(str(folder), max_length=max_length, local_files_only=True)
+    model = CrossEncoder(str(folder), max_length=max_length, local_files_only=True)
+    attend_fast(model)
+    return model
 
 
 def resolve_precision(precision: str, device: str) -> str:

@@ -24,6 +24,7 @@ from rerank import baselines
 from rerank.batching import SimilarLengths
 from rerank.errors import UserError, run
 from rerank.files import replacing
+from rerank.model import attend_fast
 from rerank.params import declared
 from rerank.training import Record, Schedule, Validation, arguments, make_deterministic, with_curves
 
@@ -86,6 +87,7 @@ def train_bi_encoder(
         raise UserError(f"dvc.yaml: the loss of a bi-encoder is {loss!r}: give one of {', '.join(LOSSES)}")
     make_deterministic(seed)
     model = SentenceTransformer(str(base), local_files_only=True)
+    attend_fast(model)
     contexts, texts = validation_pairs["user_ctx"].tolist(), validation_pairs["book_text"].tolist()
     validation = Validation(
         pairs=validation_pairs,
