@@ -71,9 +71,11 @@ def _open(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> list[str]
     return connection.view("source").columns
 
 
-def _id(column: str | None, text: str) -> str:
+def _id(column: str | None, text: str, *, as_text: bool) -> str:
     """Return the SQL expression of an id."""
-    return f"CAST({quote(column)} AS VARCHAR)" if column is not None else f"md5(coalesce({quote(text)}, ''))"
+    if column is None:
+        return f"md5(coalesce({quote(text)}, ''))"
+    return f"CAST({quote(column)} AS VARCHAR)" if as_text else quote(column)
 
 
 def read(
@@ -82,6 +84,7 @@ def read(
     columns: SourceColumns,
     *,
     whole_labels: bool = True,
+    text_ids: bool = True,
     split_column: str | None = None,
 ) -> None:
     """Create the view ``pairs`` with `COLUMNS` and more over all parquet files of ``raw``; no row is read yet.
@@ -91,6 +94,7 @@ def read(
         raw: folder of parquet files that `check` has accepted.
         columns: the names that the source uses. For a missing id column the id is the MD5 of the text.
         whole_labels: whether ``label`` is INTEGER or DOUBLE.
+        text_ids: whether ids that are whole numbers become text, which takes longer to compare.
         split_column: the source's column that becomes ``split``, as text; ``file`` for the name of the row's file
             without its suffix, which the view always has as ``file``. None: there is no column ``split``.
 
@@ -107,8 +111,9 @@ def read(
         split = f", {file if split_column == 'file' else f'CAST({quote(split_column)} AS VARCHAR)'} AS split"
     context, text = columns.context_column, columns.text_column
     connection.execute(
-        f"CREATE VIEW pairs AS SELECT {_id(columns.user_column, context)} AS user_id, "
-        f"{_id(columns.book_column, text)} AS book_id, {quote(context)} AS user_ctx, {quote(text)} AS book_text, "
+        f"CREATE VIEW pairs AS SELECT {_id(columns.user_column, context, as_text=text_ids)} AS user_id, "
+        f"{_id(columns.book_column, text, as_text=text_ids)} AS book_id, "
+        f"{quote(context)} AS user_ctx, {quote(text)} AS book_text, "
         f"CAST({quote(columns.label_column)} AS {'INTEGER' if whole_labels else 'DOUBLE'}) AS label, "
         f"{file} AS file{split} FROM source"
     )
