@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rerank.hashing import pair_order
 from rerank.pairs import COLUMNS
-from stages.split import SPLITS, check, split
+from rerank.splitting import SPLITS, check, split
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS: dict[str, Any] = {"seed": 42, "validation_share": 0.2, "test_share": 0.2}

@@ -78,6 +78,17 @@ def _id(column: str | None, text: str, *, as_text: bool) -> str:
     return f"CAST({quote(column)} AS VARCHAR)" if as_text else quote(column)
 
 
+def select(columns: SourceColumns, *, whole_labels: bool = True, text_ids: bool = True) -> str:
+    """Return the SQL expressions of `COLUMNS` over the source, see `read`."""
+    context, text = columns.context_column, columns.text_column
+    return (
+        f"{_id(columns.user_column, context, as_text=text_ids)} AS user_id, "
+        f"{_id(columns.book_column, text, as_text=text_ids)} AS book_id, "
+        f"{quote(context)} AS user_ctx, {quote(text)} AS book_text, "
+        f"CAST({quote(columns.label_column)} AS {'INTEGER' if whole_labels else 'DOUBLE'}) AS label"
+    )
+
+
 def read(
     connection: duckdb.DuckDBPyConnection,
     raw: Path,
@@ -109,14 +120,8 @@ def read(
     split = ""
     if split_column is not None:
         split = f", {file if split_column == 'file' else f'CAST({quote(split_column)} AS VARCHAR)'} AS split"
-    context, text = columns.context_column, columns.text_column
-    connection.execute(
-        f"CREATE VIEW pairs AS SELECT {_id(columns.user_column, context, as_text=text_ids)} AS user_id, "
-        f"{_id(columns.book_column, text, as_text=text_ids)} AS book_id, "
-        f"{quote(context)} AS user_ctx, {quote(text)} AS book_text, "
-        f"CAST({quote(columns.label_column)} AS {'INTEGER' if whole_labels else 'DOUBLE'}) AS label, "
-        f"{file} AS file{split} FROM source"
-    )
+    wanted = select(columns, whole_labels=whole_labels, text_ids=text_ids)
+    connection.execute(f"CREATE VIEW pairs AS SELECT {wanted}, {file} AS file{split} FROM source")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -137,11 +142,12 @@ def _unreadable(name: str, error: Exception) -> UserError:
     return UserError(f"{name}: not a readable parquet file ({str(error).splitlines()[0]}): write it again")
 
 
-def _check_schema(path: Path, columns: SourceColumns, *, source: str) -> None:
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(source, error) from None
+def check_schema(schema: pa.Schema, columns: SourceColumns, *, source: str) -> None:
+    """Check that a source has the columns and that they hold what they must.
+
+    Raises:
+        UserError: for a missing column or a wrong type.
+    """
     kinds = {
         "context_column": (_is_text, "text"),
         "text_column": (_is_text, "text"),
@@ -185,7 +191,12 @@ def check(
     """
     files = parquet_files(raw)
     for path in files:
-        _check_schema(path, columns, source=source if len(files) == 1 else f"{source}: {path.relative_to(raw)}")
+        file = source if len(files) == 1 else f"{source}: {path.relative_to(raw)}"
+        try:
+            schema = pq.read_schema(path)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(file, error) from None
+        check_schema(schema, columns, source=file)
     user, book = (
         is_filled(quote(name)) if name is not None else "true" for name in (columns.user_column, columns.book_column)
     )
