@@ -169,20 +169,27 @@ def check(pairs: Path, spill: Path) -> int:
     return len(ours)
 
 
+# A small process of its own starts the stage: a child's peak counts what its parent had when it was started.
+LAUNCHER = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run([sys.executable, *sys.argv[1:]], check=True)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
 def run_stage(pairs: Path, base: Path, target: Path) -> tuple[float, float]:
     """Run the whole stage and return its seconds and its peak memory in GB.
 
     Raises:
         SystemExit: when it fails.
     """
-    command = ["-m", "stages.sample", str(pairs), str(base), str(target / "sampled"), str(target / "data.json")]
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        sys.exit(f"python {' '.join(command)} failed")
-    return seconds, usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    stage = ["-m", "stages.sample", str(pairs), str(base), str(target / "sampled"), str(target / "data.json")]
+    result = subprocess.run([sys.executable, "-c", LAUNCHER, *stage], cwd=ROOT, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"python {' '.join(stage)} failed:\n{result.stderr}")
+    seconds, peak = map(float, result.stdout.split())
+    return seconds, peak / (1e9 if sys.platform == "darwin" else 1e6)
 
 
 def main() -> None:

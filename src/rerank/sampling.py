@@ -70,7 +70,7 @@ def check_title_pattern(title_pattern: str) -> None:
         ) from None
 
 
-def _number_ids(connection: duckdb.DuckDBPyConnection, noun: str, ids: str) -> None:
+def number_ids(connection: duckdb.DuckDBPyConnection, noun: str, ids: str) -> None:
     """Make the table ``{noun}s`` with ``{noun}_number`` from a query that gives each ``{noun}_id`` once."""
     connection.execute(
         f"CREATE TEMP TABLE {noun}s AS SELECT row_number() OVER ()::INTEGER AS {noun}_number, * FROM ({ids})"
@@ -95,7 +95,7 @@ def _number_texts(connection: duckdb.DuckDBPyConnection, noun: str, text: str) -
     else:
         key, ids = text, f"SELECT DISTINCT {noun}_id FROM found"
         texts = f"SELECT {text}, sum(row_count) AS row_count FROM found GROUP BY {text}"
-    _number_ids(connection, noun, ids)
+    number_ids(connection, noun, ids)
     connection.execute(f"CREATE TEMP TABLE {text}s AS SELECT row_number() OVER ()::INTEGER AS number, * FROM ({texts})")
     connection.execute("DROP TABLE found")
     return key
@@ -167,8 +167,8 @@ def collect_keys(connection: duckdb.DuckDBPyConnection, *, title_pattern: str) -
 
 def merge_keys(connection: duckdb.DuckDBPyConnection) -> None:
     """Make ``users``, ``books``, ``merged`` and ``keys`` from ``parts``, the `KEY_PARTS` of several blocks."""
-    _number_ids(connection, "user", "SELECT DISTINCT user_id FROM parts")
-    _number_ids(connection, "book", "SELECT DISTINCT book_id FROM parts")
+    number_ids(connection, "user", "SELECT DISTINCT user_id FROM parts")
+    number_ids(connection, "book", "SELECT DISTINCT book_id FROM parts")
     _merge(connection, "SELECT * FROM parts JOIN users USING (user_id) JOIN books USING (book_id)")
 
 
