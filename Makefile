@@ -1,28 +1,37 @@
-# repro: the whole pipeline · test · lint · lock: renew requirements.txt. Each makes the virtual environment first.
+# repro: the whole pipeline · test · bench: how fast · lint · lock: renew the requirements. Each makes the virtual
+# environment first; test and bench add the extras.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = PATH="$$(cd "$(VENV)" && pwd)/bin:$$PATH"
 
-.PHONY: repro test lint lock environment
+.PHONY: repro test bench lint lock environment extras
 
 repro: environment
 	@$(RUN) dvc repro
 	@$(RUN) PYTHONPATH=src python -m rerank.report metrics/test.json
 	@echo "plots: $$(ls plots/*.png | tr '\n' ' ')"
 
-test: environment
+test: extras
 	@$(RUN) python -m pytest
+
+bench: extras
+	@$(RUN) PYTHONPATH=src python benchmarks/sample.py
 
 lint: environment
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 
+COMPILE = pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host \
+	--no-emit-find-links pyproject.toml --extra dev
+PLAIN = grep -v -e '^\#' -e '^$$' "$(VENV)/lock.txt" | sed 's/+cpu$$//'
+MADE = \# Made by `make lock` from pyproject.toml: do not edit.
+
 lock: environment
-	@$(RUN) pip-compile --quiet --upgrade --strip-extras --extra dev --no-header --no-annotate --no-emit-index-url \
-	--no-emit-trusted-host --no-emit-find-links --output-file "$(VENV)/lock.txt" pyproject.toml
-	@{ echo '# Made by `make lock` from pyproject.toml: do not edit.'; \
-	grep -v -e '^#' -e '^$$' "$(VENV)/lock.txt" | sed 's/+cpu$$//'; } > requirements.txt
+	@$(RUN) $(COMPILE) --upgrade --output-file "$(VENV)/lock.txt"
+	@{ echo '$(MADE)'; $(PLAIN); } > requirements.txt
+	@$(RUN) $(COMPILE) --extra ray --constraint requirements.txt --output-file "$(VENV)/lock.txt"
+	@{ echo '$(MADE)'; $(PLAIN) | grep -v -x -F -f requirements.txt; } > requirements-ray.txt
 
 # The lock's content is compared, not its date, and recorded last: an interrupted installation is taken up again.
 # src is put on the path by a .pth file, so that nothing outside the lock is needed to build a package.
@@ -40,3 +49,10 @@ environment:
 	"$(VENV)/bin/python" -c 'import pathlib, sysconfig; \
 	pathlib.Path(sysconfig.get_path("purelib"), "rerank.pth").write_text(str(pathlib.Path("src").resolve()) + "\n")' && \
 	cp requirements.txt "$(VENV)/installed.txt"; }
+
+# What is not needed to reproduce: Ray.
+extras: environment
+	@cmp -s requirements-ray.txt "$(VENV)/installed-ray.txt" || { \
+	echo "installing requirements-ray.txt into $(VENV)" && \
+	"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-ray.txt && \
+	cp requirements-ray.txt "$(VENV)/installed-ray.txt"; }

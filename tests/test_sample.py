@@ -83,6 +83,16 @@ def md5(text: str) -> str:
     return hashlib.md5(text.encode()).hexdigest()
 
 
+def place(user: str, book: str, seed: int = 42) -> int:
+    """A pair's place among those of its user, see rerank.hashing.mix."""
+    ids = [f"user of pair|{seed}|{user}", f"book of pair|{seed}|{book}"]
+    first, mixed = (int.from_bytes(hashlib.md5(text.encode()).digest()[:8], "little") for text in ids)
+    for _ in range(4):
+        mixed ^= first
+        mixed = mixed % 2**32 * 4_294_883_355 + mixed // 2**32
+    return mixed
+
+
 @st.composite
 def tables(draw: st.DrawFn, users: str = "abcdefgh") -> list[Row]:
     """A few readers with repeated, contradictory, leaked and empty rows among the others."""
@@ -123,7 +133,7 @@ def reference(table: Sequence[Row], **changes: Any) -> tuple[list[Row], Counter[
     kept: list[Row] = []
     left = params["max_users"] or len(users)
     for user in sorted(users, key=lambda user: md5(f"user|{params['seed']}|{user}")):
-        rows = sorted(users[user], key=lambda row: md5(f"pair|{params['seed']}|{user}|{row[1]}"))
+        rows = sorted(users[user], key=lambda row: place(user, row[1], params["seed"]))
         positives, negatives = [row for row in rows if row[4] > 0], [row for row in rows if row[4] == 0]
         if len(positives) < params["min_positives"]:
             dropped["users_below_min_positives"] += len(rows)
@@ -204,12 +214,27 @@ def test_training_users_get_distinct_negatives_in_proportion_and_test_users_long
         assert len(rows) == sum(wanted)
 
 
-def test_users_and_pairs_stay_in_the_order_of_their_md5() -> None:
+def test_users_and_pairs_stay_in_the_order_of_their_hashes() -> None:
     table = [row for n in range(6) for row in reader(f"u{n}", positives=5, negatives=5)]
     pairs, _ = take(table, max_users=2, positives_per_user=1, eval_positives=1)
     assert {row[0] for row in pairs} == set(sorted((f"u{n}" for n in range(6)), key=lambda u: md5(f"user|42|{u}"))[:2])
     for user, book in ((row[0], row[1]) for row in pairs if row[4]):
-        assert book == min((f"b{n}" for n in range(5)), key=lambda b: md5(f"pair|42|{user}|{b}"))
+        assert book == min((f"b{n}" for n in range(5)), key=lambda b: place(user, b))
+
+
+def test_two_users_with_the_same_books_get_pairs_that_have_nothing_to_do_with_each_other() -> None:
+    """Of 30 books the first 3: each with a chance of 1 in 10, any two together with one of 1 in 145."""
+    connection = duckdb.connect()
+    connection.execute(
+        "CREATE TABLE keys AS SELECT 'u' || u.range AS user_id, b.range AS book_id FROM range(9000) u, range(30) b"
+    )
+    top = f"SELECT user_id, unnest(arg_min(book_id, {hashing.pair_order(42)}, 3)) AS book FROM keys GROUP BY user_id"
+    connection.execute(f"CREATE TABLE chosen AS {top}")
+    alone = connection.execute("SELECT count(*) FROM chosen GROUP BY book").fetchall()
+    pairs = "chosen one JOIN chosen other USING (user_id) WHERE one.book < other.book"
+    together = connection.execute(f"SELECT count(*) FROM {pairs} GROUP BY one.book, other.book").fetchall()
+    assert len(alone) == 30 and all(900 - 130 < count < 900 + 130 for (count,) in alone)
+    assert len(together) == 435 and all(62 - 36 < count < 62 + 36 for (count,) in together)
 
 
 def test_another_seed_chooses_other_users() -> None:
@@ -263,6 +288,19 @@ def test_leaked_pairs_are_dropped_and_books_without_a_title_are_kept_and_counted
     assert [row[1] for row in pairs] == ["b0", "b1", "x"]
     assert counts["dropped"]["leaked"] == 1
     assert counts["rows_without_title"] == 1
+
+
+def test_ids_that_are_whole_numbers_give_the_same_as_their_texts(tmp_path: Path) -> None:
+    rows = [row for n in range(20) for row in reader(f"{n}", positives=n % 5, negatives=8)]
+    table = frame([(row[0], row[1].removeprefix("b"), *row[2:]) for row in rows])
+    table.astype({"user_id": "int64", "book_id": "int16"}).to_parquet(tmp_path / "pairs.parquet")
+    results = []
+    for text_ids in (True, False):
+        connection = duckdb.connect()
+        read(connection, tmp_path, SourceColumns(*COLUMNS), text_ids=text_ids)
+        counts = sample(connection, **PARAMS)
+        results.append((counts, sorted(connection.execute("SELECT * FROM sampled").fetchall())))
+    assert results[0] == results[1] and isinstance(results[1][1][0][1], str)
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
@@ -372,9 +410,7 @@ def test_the_stage_writes_sorted_pairs_and_the_counts_and_the_same_bytes_again(t
     assert outputs[0] == outputs[1]
     pairs = pd.read_parquet(tmp_path / "data/sampled/pairs.parquet")
     assert list(pairs.columns) == list(COLUMNS) and pairs["label"].dtype == "int32"
-    keys = [
-        (user, md5(f"pair|42|{user}|{book}")) for user, book in zip(pairs["user_id"], pairs["book_id"], strict=True)
-    ]
+    keys = [(user, place(user, book)) for user, book in zip(pairs["user_id"], pairs["book_id"], strict=True)]
     assert keys == sorted(keys)
     counts = json.loads((tmp_path / "metrics/data.json").read_text())
     assert counts["raw"] == {"rows": 160, "users": 20, "books": 10}

@@ -56,6 +56,20 @@ def main_title(title: str) -> str:
     return f"rtrim(split_part({title}, {literal(SUBTITLE)}, 1), '|') || '|'"
 
 
+def single_parts(text: str) -> str:
+    """Return the SQL expression for the list of a text's single parts, among them empty ones.
+
+    Args:
+        text: an SQL expression of `parts`.
+    """
+    return f"string_split({text}, '|')"
+
+
+def first_part(title: str) -> str:
+    """Return the SQL expression for the first single part of `title_parts`: a context without it doesn't leak them."""
+    return f"split_part({title}, '|', 2)"
+
+
 def leaked(context: str, title: str, main: str) -> str:
     """Return the SQL condition that a context names a title; NULL where one of the three is NULL.
 

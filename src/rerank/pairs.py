@@ -71,9 +71,22 @@ def _open(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> list[str]
     return connection.view("source").columns
 
 
-def _id(column: str | None, text: str) -> str:
+def _id(column: str | None, text: str, *, as_text: bool) -> str:
     """Return the SQL expression of an id."""
-    return f"CAST({quote(column)} AS VARCHAR)" if column is not None else f"md5(coalesce({quote(text)}, ''))"
+    if column is None:
+        return f"md5(coalesce({quote(text)}, ''))"
+    return f"CAST({quote(column)} AS VARCHAR)" if as_text else quote(column)
+
+
+def select(columns: SourceColumns, *, whole_labels: bool = True, text_ids: bool = True) -> str:
+    """Return the SQL expressions of `COLUMNS` over the source, see `read`."""
+    context, text = columns.context_column, columns.text_column
+    return (
+        f"{_id(columns.user_column, context, as_text=text_ids)} AS user_id, "
+        f"{_id(columns.book_column, text, as_text=text_ids)} AS book_id, "
+        f"{quote(context)} AS user_ctx, {quote(text)} AS book_text, "
+        f"CAST({quote(columns.label_column)} AS {'INTEGER' if whole_labels else 'DOUBLE'}) AS label"
+    )
 
 
 def read(
@@ -82,6 +95,7 @@ def read(
     columns: SourceColumns,
     *,
     whole_labels: bool = True,
+    text_ids: bool = True,
     split_column: str | None = None,
 ) -> None:
     """Create the view ``pairs`` with `COLUMNS` and more over all parquet files of ``raw``; no row is read yet.
@@ -91,6 +105,7 @@ def read(
         raw: folder of parquet files that `check` has accepted.
         columns: the names that the source uses. For a missing id column the id is the MD5 of the text.
         whole_labels: whether ``label`` is INTEGER or DOUBLE.
+        text_ids: whether ids that are whole numbers become text, which takes longer to compare.
         split_column: the source's column that becomes ``split``, as text; ``file`` for the name of the row's file
             without its suffix, which the view always has as ``file``. None: there is no column ``split``.
 
@@ -105,13 +120,8 @@ def read(
     split = ""
     if split_column is not None:
         split = f", {file if split_column == 'file' else f'CAST({quote(split_column)} AS VARCHAR)'} AS split"
-    context, text = columns.context_column, columns.text_column
-    connection.execute(
-        f"CREATE VIEW pairs AS SELECT {_id(columns.user_column, context)} AS user_id, "
-        f"{_id(columns.book_column, text)} AS book_id, {quote(context)} AS user_ctx, {quote(text)} AS book_text, "
-        f"CAST({quote(columns.label_column)} AS {'INTEGER' if whole_labels else 'DOUBLE'}) AS label, "
-        f"{file} AS file{split} FROM source"
-    )
+    wanted = select(columns, whole_labels=whole_labels, text_ids=text_ids)
+    connection.execute(f"CREATE VIEW pairs AS SELECT {wanted}, {file} AS file{split} FROM source")
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -132,11 +142,12 @@ def _unreadable(name: str, error: Exception) -> UserError:
     return UserError(f"{name}: not a readable parquet file ({str(error).splitlines()[0]}): write it again")
 
 
-def _check_schema(path: Path, columns: SourceColumns, *, source: str) -> None:
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(source, error) from None
+def check_schema(schema: pa.Schema, columns: SourceColumns, *, source: str) -> None:
+    """Check that a source has the columns and that they hold what they must.
+
+    Raises:
+        UserError: for a missing column or a wrong type.
+    """
     kinds = {
         "context_column": (_is_text, "text"),
         "text_column": (_is_text, "text"),
@@ -180,7 +191,12 @@ def check(
     """
     files = parquet_files(raw)
     for path in files:
-        _check_schema(path, columns, source=source if len(files) == 1 else f"{source}: {path.relative_to(raw)}")
+        file = source if len(files) == 1 else f"{source}: {path.relative_to(raw)}"
+        try:
+            schema = pq.read_schema(path)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(file, error) from None
+        check_schema(schema, columns, source=file)
     user, book = (
         is_filled(quote(name)) if name is not None else "true" for name in (columns.user_column, columns.book_column)
     )

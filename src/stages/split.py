@@ -10,68 +10,10 @@ from pathlib import Path
 
 import duckdb
 
-from rerank import hashing
-from rerank.errors import UserError, run
+from rerank.errors import run
 from rerank.files import replacing
-from rerank.pairs import COLUMNS
 from rerank.params import declared
-
-SPLITS = ("train", "validation", "test")
-
-
-def split(
-    pairs: duckdb.DuckDBPyRelation,
-    positives: duckdb.DuckDBPyRelation,
-    *,
-    seed: int,
-    validation_share: float,
-    test_share: float,
-) -> dict[str, duckdb.DuckDBPyRelation]:
-    """Return the `SPLITS` of ``pairs``, sorted by user and pair hash, and ``popularity`` (book_id, positives).
-
-    Args:
-        pairs: relation with `COLUMNS`; a further column ``split`` decides instead of the user's hash.
-        positives: relation (user_id, book_id) that popularity is counted from, in training alone; with ``split`` where
-            ``pairs`` has it.
-    """
-    name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
-    columns = ", ".join(COLUMNS)
-    order = f"user_id, {hashing.pair_order(seed)}"
-    chosen = "split" if "split" in pairs.columns else name
-    parts = {split: pairs.filter(f"{chosen} = '{split}'").project(columns).order(order) for split in SPLITS}
-    counts = positives.filter(f"{chosen} = 'train'").aggregate("book_id, count(*) AS positives", "book_id")
-    return {**parts, "popularity": counts.order("book_id")}
-
-
-def check(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Check the written splits of a folder.
-
-    Raises:
-        UserError: when a split has no pairs, no positives or, with whole labels, no negatives.
-        AssertionError: when a user is in two splits.
-    """
-    seen: dict[str, str] = {}
-    for split in SPLITS:
-        written = connection.read_parquet(str(folder / f"{split}.parquet"))
-        by_user = written.aggregate(
-            "user_id, count(*) FILTER (label > 0) AS positives, count(*) FILTER (label = 0) AS negatives", "user_id"
-        ).fetchall()
-        counts = {
-            "pairs": sum(positives + negatives for _, positives, negatives in by_user),
-            "positives": sum(positives for _, positives, _ in by_user),
-            "negatives": sum(negatives for _, _, negatives in by_user),
-        }
-        if written.select("label").types[0] == "DOUBLE":
-            del counts["negatives"]  # a similarity of 0 is nothing special
-        for noun, count in counts.items():
-            if count == 0:
-                more = "lower validation_share or test_share" if split == "train" else f"raise {split}_share"
-                raise UserError(
-                    f"split: {split} has no {noun} ({len(by_user):,} users): raise max_users in params.yaml, or {more}"
-                )
-        for user, _, _ in by_user:
-            assert user not in seen, f"user {user!r} is in {seen[user]} and in {split}"
-            seen[user] = split
+from rerank.splitting import split, write
 
 
 def main(sampled: Path, target: Path) -> None:
@@ -80,10 +22,7 @@ def main(sampled: Path, target: Path) -> None:
     connection = duckdb.connect()
     pairs, positives = (connection.read_parquet(str(sampled / f"{name}.parquet")) for name in ("pairs", "positives"))
     with replacing(target) as partial:
-        partial.mkdir()
-        for name, part in split(pairs, positives, **params).items():
-            part.write_parquet(str(partial / f"{name}.parquet"), compression="zstd")
-        check(connection, partial)
+        write(connection, partial, split(pairs, positives, **params))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,189 @@
+"""Make the sample of a table that outgrows one machine: the same rows and counts as the stage sample, on Ray Data.
+
+    python -m stages.sample_on_ray s3://bucket/pairs models/base data/sampled metrics/data.json
+
+In place of the stages pull and sample, with the same params. Each block of the source gives its keys without texts;
+those of one user come together in one bucket, where they are merged and the user's pairs are chosen by the same SQL as
+on one machine; a second pass reads the texts of the pairs that stay. This machine keeps one row for each user, each
+book, each clean positive and each chosen pair, on disk.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import ray
+
+from rerank import hashing, on_ray, sampling
+from rerank.errors import UserError, run
+from rerank.files import replacing, write_json
+from rerank.lengths import load_tokenizer, share_longer
+from rerank.pairs import SourceColumns, check_schema, select
+from rerank.params import declared
+
+ROWS_PER_BUCKET = 1_000_000
+MEMORY_LIMIT = "4GB"
+# A number that belongs to a whole block stands in its first row, so that it can be added up like the others.
+IN_FIRST_ROW = "CASE WHEN row_number() OVER () = 1 THEN ({number}) ELSE 0 END::BIGINT AS rows_without_title"
+
+
+def _pairs_of(block: pa.Table, columns: SourceColumns) -> duckdb.DuckDBPyConnection:
+    connection = on_ray.connect({"source": block})
+    connection.execute(f"CREATE TEMP VIEW pairs AS SELECT {select(columns)} FROM source")
+    return connection
+
+
+def collect_keys(block: pa.Table, *, columns: SourceColumns, title_pattern: str, buckets: int) -> pa.Table:
+    """Return the `sampling.KEY_PARTS` of a block of the source, each with the bucket of its user.
+
+    Raises:
+        UserError: when an id or a label is null.
+    """
+    connection = _pairs_of(block, columns)
+    for key, name in columns.by_key().items():
+        if key in {"user_column", "book_column", "label_column"} and block.column(name).null_count:
+            raise UserError(f"the source's column '{name}' is null in some rows: fill or drop them")
+    sampling.collect_keys(connection, title_pattern=title_pattern)
+    bucket = f"(md5_number_upper('bucket|' || user_id) % {buckets})::INTEGER AS bucket"
+    without_title = IN_FIRST_ROW.format(number="SELECT row_count FROM without_title")
+    return connection.sql(f"SELECT *, {bucket}, {without_title} FROM ({sampling.KEY_PARTS})").to_arrow_table()
+
+
+def choose_in_bucket(
+    parts: pa.Table, *, seed: int, max_users: int | None, min_positives: int, split_name: str, lists: dict[str, int]
+) -> pa.Table:
+    """Return the merged keys of whole users, with the reason why each goes and whether it is chosen."""
+    connection = on_ray.connect({"parts": parts})
+    sampling.merge_keys(connection)
+    sampling.count_users(connection)
+    sampling.choose_users(connection, seed=seed, max_users=max_users, min_positives=min_positives)
+    sampling.choose_pairs(connection, seed=seed, split_name=split_name, lists=lists)
+    without_title = IN_FIRST_ROW.format(number="SELECT sum(rows_without_title) FROM parts")
+    return connection.sql(
+        f"SELECT user_id, book_id, keys.label, row_count, reason, chosen.label IS NOT NULL AS chosen, {without_title} "
+        "FROM keys JOIN users USING (user_number) JOIN books USING (book_number) "
+        "LEFT JOIN chosen USING (user_id, book_id)"
+    ).to_arrow_table()
+
+
+def read_texts(block: pa.Table, *, columns: SourceColumns, chosen: ray.ObjectRef) -> pa.Table:
+    """Return the chosen pairs of a block with their texts."""
+    connection = _pairs_of(block, columns)
+    connection.register("chosen", ray.get(chosen))
+    sampling.read_texts(connection)
+    return connection.table("sampled").to_arrow_table()
+
+
+def sample_on_ray(
+    connection: duckdb.DuckDBPyConnection,
+    pairs: ray.data.Dataset,
+    spill: Path,
+    *,
+    columns: SourceColumns,
+    seed: int,
+    max_users: int | None,
+    min_positives: int,
+    positives_per_user: int,
+    negatives_per_positive: int,
+    eval_positives: int,
+    eval_negatives: int,
+    validation_share: float,
+    test_share: float,
+    title_pattern: str,
+    rows_per_bucket: int = ROWS_PER_BUCKET,
+) -> dict[str, Any]:
+    """Make the tables ``sampled`` and ``positives`` here and return the counts, see the stage sample.
+
+    Args:
+        connection: of this machine.
+        pairs: the source, with its own columns.
+        spill: folder for what comes from the cluster.
+        columns: the names that the source uses.
+        rows_per_bucket: of the source; changes memory and speed, not the result.
+
+    Raises:
+        UserError: when no user is left, or ``title_pattern`` is not an RE2 regular expression.
+    """
+    sampling.check_title_pattern(title_pattern)
+    lists = {
+        "positives_per_user": positives_per_user,
+        "negatives_per_positive": negatives_per_positive,
+        "eval_positives": eval_positives,
+        "eval_negatives": eval_negatives,
+    }
+    users: dict[str, Any] = {"seed": seed, "max_users": max_users, "min_positives": min_positives}
+    split_name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
+    buckets = pairs.count() // rows_per_bucket + 1
+    parts = on_ray.on_blocks(pairs, collect_keys, columns=columns, title_pattern=title_pattern, buckets=buckets)
+    keys = (
+        parts.groupby("bucket", num_partitions=buckets)
+        .map_groups(
+            choose_in_bucket, batch_format="pyarrow", fn_kwargs={**users, "split_name": split_name, "lists": lists}
+        )
+        .materialize()
+    )
+
+    def fetch(name: str, dataset: ray.data.Dataset) -> None:
+        connection.execute(f"CREATE TEMP VIEW {name} AS FROM {on_ray.fetch(dataset, spill / f'{name}.parquet')}")
+
+    for name, sql in {
+        "counted": f"SELECT user_id, {sampling.CLEAN_PAIRS} FROM keys GROUP BY user_id",
+        "met": "SELECT DISTINCT book_id FROM keys",
+        "key_counts": sampling.KEY_COUNTS,
+        "without_title": "SELECT coalesce(sum(rows_without_title), 0)::BIGINT AS row_count FROM keys",
+        "candidates": "SELECT user_id, book_id, label FROM keys WHERE chosen",
+        "clean_positives": "SELECT user_id, book_id FROM keys WHERE reason IS NULL AND label > 0",
+    }.items():
+        fetch(name, on_ray.on_blocks(keys, on_ray.query, name="keys", sql=sql))
+    sampling.number_ids(connection, "user", "SELECT DISTINCT user_id FROM counted")
+    connection.execute("CREATE TEMP VIEW books AS SELECT DISTINCT book_id FROM met")
+    connection.execute(
+        "CREATE TEMP TABLE user_counts AS SELECT user_number, sum(positives)::BIGINT AS positives, "
+        "sum(negatives)::BIGINT AS negatives FROM counted JOIN users USING (user_id) GROUP BY user_number"
+    )
+    sampling.choose_users(connection, **users)
+    for name, source in (("chosen", "candidates"), ("positives", "clean_positives")):
+        connection.execute(
+            f"CREATE TEMP TABLE {name} AS FROM {source} "
+            "SEMI JOIN (SELECT user_id FROM readers WHERE reason IS NULL) USING (user_id)"
+        )
+    chosen = ray.put(connection.table("chosen").to_arrow_table())
+    fetch("pairs", on_ray.on_blocks(pairs, read_texts, columns=columns, chosen=chosen))
+    sampling.read_texts(connection)
+    counts = sampling.count(connection)
+    sampling.check_users(counts, min_positives=min_positives)
+    return counts
+
+
+def main(source: str, base: Path, sampled: Path, metrics: Path) -> None:
+    """Write what the stage sample writes."""
+    params = declared("sample")
+    if not params["whole_labels"]:
+        raise UserError("params.yaml: whole_labels is false: a ranking's gains are whole grades, so set it to true")
+    columns = SourceColumns.from_params(params)
+    core = {key: value for key, value in params.items() if key not in {*columns.by_key(), "max_length", "whole_labels"}}
+    tokenizer = load_tokenizer(base)
+    files = on_ray.find(source)
+    with (
+        on_ray.cluster(),
+        replacing(sampled) as partial,
+        tempfile.TemporaryDirectory(prefix=".spill-", dir=partial.parent) as spill,
+    ):
+        connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill})
+        connection.execute("SET preserve_insertion_order = false")
+        pairs = files.read()
+        check_schema(pairs.schema().base_schema, columns, source=source)
+        pairs = pairs.select_columns(list(dict.fromkeys(columns.by_key().values())))
+        counts = sample_on_ray(connection, pairs, Path(spill), columns=columns, **core)
+        counts["longer_than_max_length"] = share_longer(
+            connection, "sampled", tokenizer, max_length=params["max_length"]
+        )
+        sampling.write(connection, partial, seed=params["seed"], positives="FROM positives")
+    write_json(metrics, counts)
+
+
+if __name__ == "__main__":
+    run(main, sys.argv[1], *map(Path, sys.argv[2:]))
