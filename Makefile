@@ -16,6 +16,9 @@ test: extras
 
 bench: extras
 	@$(RUN) PYTHONPATH=src python benchmarks/sample.py
+	@$(RUN) PYTHONPATH=src python benchmarks/pipeline.py
+	@$(RUN) dvc repro --quiet
+	@$(RUN) PYTHONPATH=src python benchmarks/models.py
 
 lint: environment
 	@$(RUN) ruff check .

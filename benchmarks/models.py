@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 from torch import nn
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rerank.metrics import per_user
 from rerank.model import build, head_parameters, load, resolve_precision, score
@@ -100,8 +100,8 @@ class Clock(TrainerCallback):
         if name == "train/loss":
             self.times.append(time.perf_counter())
 
-    def on_log(self, args: object, state: object, control: object, logs: dict[str, float], **_: object) -> None:
-        if "loss" in logs:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if "loss" in kwargs["logs"]:
             self.tick()
 
     def seconds(self) -> float:
@@ -112,7 +112,8 @@ def train_stock(base: Path, pairs: pd.DataFrame, clock: Clock) -> CrossEncoder:
     """Train once over the pairs as sentence-transformers comes: the same model, loss, steps, batches and rates."""
     make_deterministic(TRAINING["seed"])
     model = build(base, max_length=TRAINING["max_length"], dropout=0.0, seed=TRAINING["seed"])
-    model[0].model.set_attn_implementation("sdpa")
+    transformer: Any = model[0]
+    transformer.model.set_attn_implementation("sdpa")
     data, rows = batches(pairs, loss="lambda", batch_size=TRAINING["batch_size"], max_grade=1, symmetric=False)
     with tempfile.TemporaryDirectory() as folder:
         args = CrossEncoderTrainingArguments(
