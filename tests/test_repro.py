@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from checkout import ROOT, command, make_checkout
+
+from rerank.metrics import per_user
+from rerank.model import load, score
 
 # Not `environment`: it would install this checkout into the environment that runs the tests.
 MAKE = f"make --old-file=environment VENV='{sys.prefix}'"
@@ -36,6 +40,18 @@ def test_make_repro_beats_every_baseline_prints_the_table_and_says_where_the_plo
     )
     assert "Title: Emma" in ranked and "Title: Dune" in ranked
     assert command(clone, "git status --porcelain data src tests models README.md") == ""
+
+
+def test_bf16_ranks_as_fp32_does(clone: Path) -> None:
+    """With the trained model, on the first readers of the test set; relies on the pipeline having run."""
+    test = pd.read_parquet(clone / "data/split/test.parquet")
+    test = test[test["user_id"].isin(test["user_id"].unique()[:15])]
+    model = load(clone / "models/cross-encoder")
+    ndcg = {}
+    for precision in ("fp32", "bf16"):
+        scores = score(model, test["user_ctx"].tolist(), test["book_text"].tolist(), precision=precision)
+        ndcg[precision] = per_user(test["user_id"], test["book_id"], test["label"], scores)["ndcg@10"].mean()
+    assert ndcg["bf16"] == pytest.approx(ndcg["fp32"], abs=0.002)
 
 
 def test_a_python_that_is_too_old_and_a_missing_venv_are_one_line(clone: Path, tmp_path: Path) -> None:
