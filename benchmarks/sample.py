@@ -48,14 +48,17 @@ PARAMS: dict[str, Any] = {
 }
 
 
-def median_seconds(action: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Return the median wall time of ``repeats`` calls."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+def seconds(action: Callable[[], object]) -> float:
+    """Return the wall time of a call."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def medians(*actions: Callable[[], object]) -> list[float]:
+    """Return the median wall time of `REPEATS` calls of each action, which take turns: a busy moment meets them all."""
+    rounds = [[seconds(action) for action in actions] for _ in range(REPEATS)]
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
 
 
 def connect(spill: Path) -> duckdb.DuckDBPyConnection:
@@ -65,12 +68,12 @@ def connect(spill: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def take(pairs: Path, spill: Path) -> pd.DataFrame:
-    """Run the core on a folder of pairs and return the sampled rows."""
+def run_core(pairs: Path, spill: Path) -> duckdb.DuckDBPyConnection:
+    """Run the core on a folder of pairs and return the connection that has the sampled rows."""
     connection = connect(spill)
     read(connection, pairs, SourceColumns(*COLUMNS), text_ids=False)
     sample(connection, **PARAMS)
-    return connection.sql("SELECT user_id, book_id, user_ctx, book_text, label FROM sampled").df()
+    return connection
 
 
 def read_once(pairs: Path, spill: Path) -> None:
@@ -99,7 +102,7 @@ def loop_seconds(pairs: Path, *, slice_of: int) -> float:
     positives = frame.groupby("user_id")["label"].sum()
     users = positives[positives >= 3].index
     some = list(users[:: len(users) // slice_of][:slice_of])
-    return median_seconds(lambda: loop(frame, some)) / slice_of * len(users)
+    return medians(lambda: loop(frame, some))[0] / slice_of * len(users)
 
 
 def _half(texts: pd.Series) -> np.ndarray:
@@ -160,10 +163,8 @@ def check(pairs: Path, spill: Path) -> int:
         SystemExit: when they differ.
     """
     keys = ["user_id", "book_id"]
-    ours, theirs = (
-        table[list(COLUMNS)].sort_values(keys).reset_index(drop=True)
-        for table in (take(pairs, spill), reference(pairs))
-    )
+    tables = (run_core(pairs, spill).table("sampled").df(), reference(pairs))
+    ours, theirs = (table[list(COLUMNS)].sort_values(keys).reset_index(drop=True) for table in tables)
     if not ours.equals(theirs.astype(ours.dtypes)):
         sys.exit(f"{pairs}: the sample ({len(ours):,} rows) differs from that of plain pandas ({len(theirs):,} rows)")
     return len(ours)
@@ -188,8 +189,8 @@ def run_stage(pairs: Path, base: Path, target: Path) -> tuple[float, float]:
     result = subprocess.run([sys.executable, "-c", LAUNCHER, *stage], cwd=ROOT, capture_output=True, text=True)
     if result.returncode:
         sys.exit(f"python {' '.join(stage)} failed:\n{result.stderr}")
-    seconds, peak = map(float, result.stdout.split())
-    return seconds, peak / (1e9 if sys.platform == "darwin" else 1e6)
+    took, peak = map(float, result.stdout.split())
+    return took, peak / (1e9 if sys.platform == "darwin" else 1e6)
 
 
 def main() -> None:
@@ -211,8 +212,7 @@ def main() -> None:
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         smallest = min(folders)
         print(f"same {check(folders[smallest], work):,} rows as plain pandas, of {smallest:,} pairs", flush=True)
-        core = median_seconds(lambda: take(pairs, work))
-        once = median_seconds(lambda: read_once(pairs, work))
+        core, once = medians(lambda: run_core(pairs, work), lambda: read_once(pairs, work))
         whole = statistics.median(run_stage(pairs, base, work)[0] for _ in range(REPEATS))
         by_loop = loop_seconds(pairs, slice_of=arguments.slice)
         lines += [
@@ -228,8 +228,8 @@ def main() -> None:
         ]
         for rows in arguments.sizes:
             runs = [run_stage(folders[rows], base, work) for _ in range(REPEATS)]
-            seconds, memory = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
-            lines.append(f"| {rows:,} | {seconds:.1f} | {seconds / rows * 1e6:.2f} | {memory:.2f} GB |")
+            took, memory = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
+            lines.append(f"| {rows:,} | {took:.1f} | {took / rows * 1e6:.2f} | {memory:.2f} GB |")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, DuckDB {duckdb.__version__}\n")
     print("\n".join(lines))
 
