@@ -1,7 +1,7 @@
 """Measure scoring and training against sentence-transformers as it comes: same model, pairs, steps and batches.
 
-    python benchmarks/models.py                                      # small sizes, some minutes on two cores
-    python benchmarks/models.py --pairs 4000 --steps 200             # as in benchmarks/README.md
+    python benchmarks/models.py                                      # small sizes, five minutes on two cores
+    python benchmarks/models.py --pairs 3000 --steps 160 --repeats 1 # the whole test set, the whole epoch
 
 Both sides take turns in one process, on the pairs of data/split (`dvc repro` makes them). Fails when the scores differ
 by more than bf16 may, when the losses differ, or when the trained model ranks the validation lists worse.
