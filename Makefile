@@ -33,8 +33,8 @@ MADE = \# Made by `make lock` from pyproject.toml: do not edit.
 lock: environment
 	@$(RUN) $(COMPILE) --upgrade --output-file "$(VENV)/lock.txt"
 	@{ echo '$(MADE)'; $(PLAIN); } > requirements.txt
-	@$(RUN) $(COMPILE) --extra ray --constraint requirements.txt --output-file "$(VENV)/lock.txt"
-	@{ echo '$(MADE)'; $(PLAIN) | grep -v -x -F -f requirements.txt; } > requirements-ray.txt
+	@$(RUN) $(COMPILE) --extra ray --extra openvino --constraint requirements.txt --output-file "$(VENV)/lock.txt"
+	@{ echo '$(MADE)'; $(PLAIN) | grep -v -x -F -f requirements.txt; } > requirements-extras.txt
 
 # The lock's content is compared, not its date, and recorded last: an interrupted installation is taken up again.
 # src is put on the path by a .pth file, so that nothing outside the lock is needed to build a package.
@@ -53,9 +53,9 @@ environment:
 	pathlib.Path(sysconfig.get_path("purelib"), "rerank.pth").write_text(str(pathlib.Path("src").resolve()) + "\n")' && \
 	cp requirements.txt "$(VENV)/installed.txt"; }
 
-# What is not needed to reproduce: Ray.
+# What is not needed to reproduce: Ray and OpenVINO.
 extras: environment
-	@cmp -s requirements-ray.txt "$(VENV)/installed-ray.txt" || { \
-	echo "installing requirements-ray.txt into $(VENV)" && \
-	"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-ray.txt && \
-	cp requirements-ray.txt "$(VENV)/installed-ray.txt"; }
+	@cmp -s requirements-extras.txt "$(VENV)/installed-extras.txt" || { \
+	echo "installing requirements-extras.txt into $(VENV)" && \
+	"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-extras.txt && \
+	cp requirements-extras.txt "$(VENV)/installed-extras.txt"; }

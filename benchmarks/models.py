@@ -8,6 +8,7 @@ by more than bf16 may, when the losses differ, or when the trained model ranks t
 """
 
 import argparse
+import importlib.util
 import platform
 import re
 import statistics
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rerank.metrics import per_user
-from rerank.model import build, head_parameters, load, resolve_precision, score
+from rerank.model import build, head_parameters, resolve_precision, score
+from rerank.scoring import scorer_of
 from rerank.training import make_deterministic
 from stages.train import batches, make_loss, some_users, train
 
@@ -44,7 +47,7 @@ TRAINING: dict[str, Any] = {
     "warmup": 0.1,
     "dropout": 0.0,
     "weight_decay": 0.01,
-    "max_length": 80,
+    "max_length": 64,
     "loss": "lambda",
     "symmetric": False,
     "validation_metric": "ndcg@10",
@@ -69,28 +72,32 @@ def ndcg(pairs: pd.DataFrame, scores: np.ndarray) -> float:
     return float(per_user(pairs["user_id"], pairs["book_id"], pairs["label"], scores)["ndcg@10"].mean())
 
 
-def measure_scoring(folder: Path, pairs: pd.DataFrame, *, repeats: int) -> str:
-    """Return the row of the table; exits when the two sides rank differently."""
-    model, stock = load(folder), CrossEncoder(str(folder), local_files_only=True)
+def measure_scoring(folder: Path, pairs: pd.DataFrame, *, repeats: int) -> list[str]:
+    """Return rows of the table; exits when an engine's scores are others."""
     contexts, texts = pairs["user_ctx"].tolist(), pairs["book_text"].tolist()
     as_it_comes = list(zip(contexts, texts, strict=True))
-    seconds, scores = in_turns(
-        {
-            "stock": lambda: stock.predict(as_it_comes, activation_fn=nn.Identity(), show_progress_bar=False),
-            "ours": lambda: score(model, contexts, texts, precision="auto", progress=False),
-        },
-        repeats,
-    )
-    difference = abs(ndcg(pairs, scores["ours"]) - ndcg(pairs, scores["stock"]))
-    correlation = float(np.corrcoef(scores["ours"], scores["stock"])[0, 1])
-    if correlation < LEAST_CORRELATION:
-        sys.exit(f"error: the scores of the two sides have a correlation of {correlation:.5f}")
+    stock = CrossEncoder(str(folder), local_files_only=True)
+    device = stock.device.type
+    engines = ["torch", *(["openvino"] if device == "cpu" and importlib.util.find_spec("openvino") else [])]
+    ours = {engine: scorer_of(folder, engine=engine, progress=False) for engine in engines}
+    sides: dict[str, Callable[[], Any]] = {
+        "stock": lambda: stock.predict(as_it_comes, activation_fn=nn.Identity(), show_progress_bar=False),
+        **{engine: partial(scorer, contexts, texts) for engine, scorer in ours.items()},
+    }
+    seconds, scores = in_turns(sides, repeats)
     rates = {name: len(pairs) / value for name, value in seconds.items()}
-    return (
-        f"| scoring {len(pairs):,} pairs, {resolve_precision('auto', model.device.type)} | `CrossEncoder.predict` | "
-        f"{rates['stock']:.0f} → {rates['ours']:.0f} pairs/s | {rates['ours'] / rates['stock']:.1f} × | "
-        f"nDCG@10 differs by {difference:.4f} |"
-    )
+    lines = []
+    for engine in engines:
+        correlation = float(np.corrcoef(scores[engine], scores["stock"])[0, 1])
+        if correlation < LEAST_CORRELATION:
+            sys.exit(f"error: {engine}: its scores and those of the other side have a correlation of {correlation:.5f}")
+        difference = abs(ndcg(pairs, scores[engine]) - ndcg(pairs, scores["stock"]))
+        lines.append(
+            f"| scoring {len(pairs):,} pairs on {device} by {engine}, {resolve_precision('auto', device)} | "
+            f"`CrossEncoder.predict` | {rates['stock']:.0f} → {rates[engine]:.0f} pairs/s | "
+            f"{rates[engine] / rates['stock']:.1f} × | nDCG@10 differs by {difference:.4f} |"
+        )
+    return lines
 
 
 class Clock(TrainerCallback):
@@ -193,7 +200,8 @@ def main() -> None:
     )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(measure_scoring(given.model, test.head(given.pairs), repeats=given.repeats))
+    for line in measure_scoring(given.model, test.head(given.pairs), repeats=given.repeats):
+        print(line)
     lists = some_users(validation, 20, seed=TRAINING["seed"])
     print(measure_training(given.base, train_pairs, lists, steps=given.steps, repeats=given.repeats))
 

@@ -78,7 +78,7 @@ def test_all_parts_are_counted_and_checked(tmp_path: Path) -> None:
         ({"label": ["yes", "no", "yes"]}, "column 'label' holds .*string, not numbers"),
         ({"user_id": ["ann", None, "bob"]}, "column 'user_id' is null or blank in 1 of 3 rows"),
         ({"book_id": ["1", " ", "2"]}, "column 'book_id' is null or blank in 1 of 3 rows"),
-        ({"label": [1.0, None, 0.0]}, "column 'label' is null in 1 of 3 rows"),
+        ({"label": [1.0, None, 0.0]}, "column 'label' is null or blank in 1 of 3 rows"),
         ({"label": [1, 0, 5]}, r"column 'label' holds 5 \(1 of 3 rows are not whole numbers from 0 to 1\).*max_grade"),
         ({"label": [1, 0, -1]}, r"column 'label' holds -1 \("),
         ({"label": [1.0, 0.5, 0.0]}, r"column 'label' holds 0.5 \("),

@@ -12,16 +12,20 @@ import pytest
 import test_sample
 from test_s3 import KEYS, Server, server
 
-ray = pytest.importorskip("ray", reason="an extra: pip install -r requirements-ray.txt")
+ray = pytest.importorskip("ray", reason="an extra: pip install -r requirements-extras.txt")
 
 from ray.data.context import ShuffleStrategy  # noqa: E402
 
-from rerank import on_ray, sampling  # noqa: E402
+from rerank import (  # noqa: E402
+    on_ray,
+    pairs,
+    sampling,
+    splitting,
+)
 from rerank.errors import UserError  # noqa: E402
 from rerank.pairs import COLUMNS, SourceColumns  # noqa: E402
-from rerank.splitting import split  # noqa: E402
-from stages.sample_on_ray import main, sample_on_ray  # noqa: E402
-from stages.split_on_ray import split_on_ray  # noqa: E402
+from stages import split, split_on_ray  # noqa: E402
+from stages.sample_on_ray import check, main, sample_on_ray  # noqa: E402
 
 __all__ = ["server"]  # the fixture
 
@@ -88,11 +92,11 @@ def test_a_sample_in_a_bucket_is_split_into_the_same_rows(server: Server, tmp_pa
     for path in (tmp_path / "sampled").iterdir():
         server.client("s3").upload_file(str(path), "pairs", f"sampled/{path.name}")
     with on_ray.cluster():
-        parts = split_on_ray(connection, "s3://pairs/sampled", tmp_path, **SHARES)
+        parts = split_on_ray.split_on_ray(connection, "s3://pairs/sampled", tmp_path, **SHARES)
     pairs, positives = (
         connection.read_parquet(str(tmp_path / f"sampled/{name}.parquet")) for name in ("pairs", "positives")
     )
-    for name, part in split(pairs, positives, **SHARES).items():
+    for name, part in splitting.split(pairs, positives, **SHARES).items():
         assert part.fetchall() == parts[name].fetchall() != []
         assert part.columns == parts[name].columns and part.types == parts[name].types
 
@@ -101,7 +105,7 @@ def test_partitioned_pairs_come_straight_from_a_bucket(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = flawed(30)
-    test_sample.project(tmp_path, table, max_length=8, min_positives=1)
+    test_sample.project(tmp_path, table, max_length=8, min_positives=1, max_empty_share=0.5)
     write_parts(table, tmp_path / "parts", parts=2)
     for path in (tmp_path / "parts").iterdir():
         server.client("s3").upload_file(str(path), "pairs", f"ray/of/{path.name}")
@@ -115,16 +119,36 @@ def test_partitioned_pairs_come_straight_from_a_bucket(
     for name in ("pairs", "positives"):
         tables = [pd.read_parquet(f"data/{folder}/{name}.parquet") for folder in ("on_ray", "sampled")]
         pd.testing.assert_frame_equal(*tables)
-    assert sorted(path.name for path in Path("data").iterdir()) == ["on_ray", "raw", "sampled"]
+    split_on_ray.main("data/on_ray", Path("data/split_on_ray"))
+    split.main(Path("data/sampled"), Path("data/split"))
+    files = sorted(path.name for path in Path("data/split").iterdir())
+    assert files == ["popularity.parquet", "test.parquet", "train.parquet", "validation.parquet"]
+    for name in files:
+        pd.testing.assert_frame_equal(
+            *(pd.read_parquet(f"data/{folder}/{name}") for folder in ("split_on_ray", "split"))
+        )
+    assert sorted(path.name for path in Path("data").iterdir()) == ["on_ray", "raw", "sampled", "split", "split_on_ray"]
 
 
-def test_a_null_id_is_told_by_the_worker_that_finds_it(tmp_path: Path) -> None:
+def test_rows_are_checked_as_pull_does(tmp_path: Path) -> None:
     table = test_sample.frame(test_sample.reader("u"))
-    table.loc[3, "book_id"] = None
-    table.to_parquet(tmp_path / "part.parquet")
-    pairs = on_ray.find(str(tmp_path)).read()
-    with pytest.raises(UserError, match="column 'book_id' is null in some rows"), on_ray.cluster():
-        sample_on_ray(duckdb.connect(), pairs, tmp_path, columns=SourceColumns(*COLUMNS), **test_sample.PARAMS)
+    rows, columns = len(table), SourceColumns(*COLUMNS)
+    limits: dict[str, Any] = {"source": "here", "columns": columns, "max_grade": 1, "max_empty_share": 0.01}
+    flaws = {"book_id": None, "book_text": " ", "label": 2}
+    with on_ray.cluster():
+        for name, value in flaws.items():
+            flawed = table.astype({"book_id": "str"})
+            flawed.loc[3, name] = value
+            raw = tmp_path / name
+            raw.mkdir()
+            for half in range(2):
+                flawed.iloc[half::2].to_parquet(raw / f"{half}.parquet")
+            with pytest.raises(UserError) as here:
+                pairs.check(raw, **limits)
+            with pytest.raises(UserError) as there:
+                check(on_ray.find(str(raw)).read(), **limits)
+            assert str(there.value) == str(here.value)
+            assert f"column '{name}'" in str(here.value) and f"1 of {rows} rows" in str(here.value)
 
 
 @pytest.mark.parametrize("source", ["s3://nobody/pairs", "s3://pairs/nothing", "nowhere"])

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from rerank import model, scoring
 from rerank.errors import UserError
@@ -59,7 +60,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def score(cross_encoder: Path) -> Score:
     def score(source: str = "pairs", output: str = "scored", **options: object) -> None:
         columns = {"context_column": "user_ctx", "text_column": "book_text"}
-        scoring.score_pairs(source, output, **{"model_folder": cross_encoder, "on_ray": False, **columns, **options})
+        scoring.score_pairs(
+            source, output, **{"model_folder": cross_encoder, "on_ray": False, "engine": "torch", **columns, **options}
+        )
 
     return score
 
@@ -138,8 +141,8 @@ def test_parts_of_another_input_column_model_or_precision_are_scored_again(
     weights[-1] ^= 1
     Path("other/model.safetensors").write_bytes(weights)
     assert scored_again(model_folder=Path("other")) == ["scored: parts made with another model, scored again: 3"]
-    other = {"fp32": "bf16", "bf16": "fp32"}[scoring.precision_here()]
-    monkeypatch.setattr(scoring, "precision_here", lambda: other)
+    other = {"fp32": "bf16", "bf16": "fp32"}[scoring.precision_here("torch")]
+    monkeypatch.setattr(scoring, "precision_here", lambda engine: other)
     score(model_folder=Path("other"))
     assert "scored: parts made with another precision, scored again: 3\n" in capsys.readouterr().err
 
@@ -177,7 +180,8 @@ from rerank.parts import Recipe, find_parts
 from rerank.scoring import score_part
 columns = {"context_column": "user_ctx", "text_column": "book_text"}
 (part,) = find_parts(sys.argv[1], "scored.parquet", **columns)
-for _ in score_part(part, Recipe(**columns, model="", precision=""), lambda contexts, texts: np.zeros(len(texts))):
+recipe = Recipe(**columns, model="", precision="", engine="")
+for _ in score_part(part, recipe, lambda contexts, texts: np.zeros(len(texts))):
     pass
 (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(int(peak.split()[1]) // 1024)
@@ -249,3 +253,44 @@ def test_a_mistake_is_one_line_and_changes_nothing(
         score(source, output)
     assert "\n" not in str(error.value)
     assert written(job) == before
+
+
+def test_openvino_gives_the_scores_of_torch_and_scores_the_parts_of_torch_again(
+    job: Path, cross_encoder: Path, score: Score, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
+    score()
+    expected = {name: pd.read_parquet(f"scored/{name}") for name in NAMES}
+    capsys.readouterr()
+    score(engine="openvino")
+    assert "scored: parts made with another engine, scored again: 3\n" in capsys.readouterr().err
+    for name, scored in expected.items():
+        found = pd.read_parquet(f"scored/{name}")
+        assert np.corrcoef(found["score"], scored["score"])[0, 1] > 0.999
+        pd.testing.assert_frame_equal(found.drop(columns="score"), scored.drop(columns="score"))
+    texts = pairs(40)
+    columns = texts["user_ctx"].tolist(), texts["book_text"].tolist()
+    exact = model.score(model.load(cross_encoder), *columns, precision="fp32")
+    found = scoring.scorer_of(cross_encoder, precision="fp32", engine="openvino")(*columns)
+    np.testing.assert_allclose(found, exact, atol=1e-4)
+
+
+def test_a_model_whose_steps_depend_on_a_length_is_refused_by_openvino(cross_encoder: Path) -> None:
+    pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
+    from rerank.on_openvino import compiled
+
+    class ByLength(torch.nn.Module):
+        def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {**features, "scores": features["scores"] * int(features["input_ids"].shape[1])}
+
+    whole = model.load(cross_encoder, device="cpu")
+    compiled(whole, precision="auto")
+    whole.append(ByLength())
+    with pytest.raises(UserError, match=r"^OpenVINO can't score this model: its graph gives other scores: use torch$"):
+        compiled(whole, precision="auto")
+
+
+def test_without_openvino_one_line_says_how_to_get_it(cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match=r"^OpenVINO is not installed: pip install -r requirements-extras\.txt$"):
+        scoring.scorer_of(cross_encoder, engine="openvino")

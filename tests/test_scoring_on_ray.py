@@ -14,7 +14,7 @@ from rerank import scoring, scoring_on_ray
 from rerank.errors import UserError
 
 SOURCE = Path(__file__).parents[1] / "src"
-COLUMNS = {"context_column": "user_ctx", "text_column": "book_text"}
+COLUMNS = {"context_column": "user_ctx", "text_column": "book_text", "engine": "torch"}
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_without_ray_one_line_says_how_to_get_it(
     job: Path, cross_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"^--ray: Ray is not installed: pip install -r requirements-ray\.txt$"):
+    with pytest.raises(UserError, match=r"^--ray: Ray is not installed: pip install -r requirements-extras\.txt$"):
         scoring.score_pairs("pairs", "scored", model_folder=cross_encoder, on_ray=True, **COLUMNS)
 
 

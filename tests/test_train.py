@@ -282,6 +282,20 @@ def test_bf16_scores_do_not_tie_candidates_that_differ(reference: Trained) -> No
     assert np.corrcoef(exact, rough)[0, 1] > 0.99
 
 
+def test_the_scores_have_the_same_bytes_with_any_number_of_threads(reference: Trained) -> None:
+    pairs = toy_pairs(40)
+    before = torch.get_num_threads()
+    scores = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            scores.append(score(reference[0], pairs["user_ctx"], pairs["book_text"], precision="auto"))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert scores[0].tobytes() == scores[1].tobytes() == scores[2].tobytes()
+
+
 def test_a_base_with_a_head_keeps_it(base: Path, tmp_path: Path) -> None:
     build(base, max_length=24, dropout=0.0, seed=1).save_pretrained(str(tmp_path / "ranker"))
     again = build(tmp_path / "ranker", max_length=24, dropout=0.0, seed=2)

@@ -75,6 +75,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", type=Path, required=True, metavar="FOLDER", help="cross-encoder, as `train` writes it"
     )
+    parser.add_argument(
+        "--engine",
+        choices=("torch", "openvino"),
+        default="torch",
+        help="openvino, an extra, computes on processors alone, and sooner there (default: torch)",
+    )
     one = parser.add_argument_group("rank candidates for one user")
     one.add_argument("--user", metavar="TEXT", help="the user's context, in the words of the training pairs")
     one.add_argument("candidates", nargs="?", metavar="FILE", help="one candidate a line, - for standard input")
@@ -111,12 +117,13 @@ def main(given: argparse.Namespace) -> None:
             context_column=given.context_column,
             text_column=given.text_column,
             on_ray=given.ray,
+            engine=given.engine,
         )
         return
     if not given.user or not given.candidates:
         raise UserError("--user and a file of candidates are needed (or --pairs and --output): see --help")
     candidates = read_candidates(given.candidates)
-    scores = scorer_of(given.model)([given.user] * len(candidates), candidates)
+    scores = scorer_of(given.model, engine=given.engine)([given.user] * len(candidates), candidates)
     if given.similarity is not None:
         scores = given.similarity / (1 + np.exp(-scores.astype(np.float64)))
     ranked = rank(candidates, scores.tolist(), top=given.top)

@@ -269,7 +269,7 @@ def training(loss: pd.DataFrame, validation: pd.DataFrame, *, metric: str) -> Fi
     upper.set_ylabel(f"validation {shown}\n(higher is better)")
     upper.legend(loc="lower right")
     lower.plot(loss["step"], loss["loss"], color=COLOURS[CHANCE], linewidth=0.8, alpha=0.7, label="as logged")
-    window = max(1, len(loss) // 20)
+    window = max(3, len(loss) // 20)
     smooth = loss["loss"].rolling(window, min_periods=1).mean()
     lower.plot(loss["step"], smooth, color=COLOURS[FINE_TUNED], linewidth=2, label=f"mean of the last {window}")
     lower.set_ylabel("training loss\n(lower is better)")

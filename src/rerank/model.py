@@ -6,7 +6,9 @@ Dense to `scores`: stock sentence-transformers modules, so that the result loads
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,11 @@ from rerank.batching import by_length
 from rerank.errors import UserError
 from rerank.tokens import pair_tokens
 
+# Gives the scores of a batch, shape (pairs,) or (pairs, 1), from its tensors, see `PairTokens.batch`.
+Forward = Callable[[dict[str, torch.Tensor]], torch.Tensor]
 # Tokens of a scoring batch, padding too: what stays in the caches of a processor, and what fills a GPU.
-TOKENS_PER_BATCH = {"cpu": 3072, "cuda": 65536}
-# Tokens up to which a processor computes attention sooner by plain matrix products.
+TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
+# Tokens up to which a processor trains sooner with attention by plain matrix products.
 SHORT = 256
 # Texts that a bi-encoder embeds at a time, and pairs that an unusual tokenizer gets.
 SCORING_BATCH = 32
@@ -90,10 +94,10 @@ def build(folder: Path, *, max_length: int, dropout: float, seed: int) -> CrossE
 
 
 def attend_fast(model: BaseModel) -> None:
-    """Choose the attention that is fast for short texts on a processor; a GPU keeps torch's fused kernel.
+    """Choose the attention that trains fast on short texts on a processor; a GPU keeps torch's fused kernel.
 
-    On a processor that kernel is slower than plain matrix products, several times so in the backward pass, but it needs
-    no memory for the square of the length.
+    On a processor the backward pass of that kernel is several times slower than plain matrix products, but it needs no
+    memory for the square of the length.
     """
     if model.device.type == "cpu" and (model.max_seq_length or SHORT + 1) <= SHORT:
         transformer: Any = model[0]
@@ -107,11 +111,9 @@ def head_parameters(model: CrossEncoder) -> list[str]:
     return [name for name, parameter in model.named_parameters() if id(parameter) not in pretrained]
 
 
-def load(folder: Path, *, max_length: int | None = None) -> CrossEncoder:
+def load(folder: Path, *, max_length: int | None = None, device: str | None = None) -> CrossEncoder:
     """Load a cross-encoder for scoring, cut at ``max_length`` tokens (its own maximum when None)."""
-    model = CrossEncoder(str(folder), max_length=max_length, local_files_only=True)
-    attend_fast(model)
-    return model
+    return CrossEncoder(str(folder), max_length=max_length, device=device, local_files_only=True)
 
 
 def resolve_precision(precision: str, device: str) -> str:
@@ -125,6 +127,21 @@ def resolve_precision(precision: str, device: str) -> str:
     return "bf16" if native else "fp32"
 
 
+@contextmanager
+def a_batch_a_thread() -> Iterator[Executor]:
+    """Run calls side by side, as many as torch has threads, each of them on one thread.
+
+    Threads that share every operation wait for the slowest of them after each; and a batch on one thread has the same
+    result on any number of processors.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
 def score(
     model: CrossEncoder,
     contexts: Sequence[str],
@@ -133,14 +150,18 @@ def score(
     precision: str,
     symmetric: bool = False,
     progress: bool = True,
+    forward: Forward | None = None,
 ) -> np.ndarray:
     """Return one raw score (a logit) for each pair, float32, shape (pairs,), with a bar when ``progress``.
 
     Pairs of similar length share a batch, and each distinct text is tokenised once. When ``symmetric``, a score is the
-    mean of those of (context, text) and (text, context). ``precision`` is that of `for_scoring`.
+    mean of those of (context, text) and (text, context). ``precision`` is that of `for_scoring`; ``forward`` computes
+    in the model's place.
     """
     if symmetric:
-        both = score(model, [*contexts, *texts], [*texts, *contexts], precision=precision, progress=progress)
+        both = score(
+            model, [*contexts, *texts], [*texts, *contexts], precision=precision, progress=progress, forward=forward
+        )
         return both.reshape(2, -1).mean(axis=0)
     if len(contexts) == 0:
         return np.zeros(0, dtype=np.float32)
@@ -153,18 +174,23 @@ def score(
     tokens.add((*contexts, *texts), progress=progress)
     first, second = tokens.numbers_of(contexts), tokens.numbers_of(texts)
     batches = by_length(tokens.lengths(first, second), tokens=TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"]))
-    scores: list[torch.Tensor] = []
-    with torch.inference_mode(), tqdm(total=len(first), desc="scoring", unit="pairs", disable=not progress) as bar:
-        for rows in batches:
-            features = tokens.batch(first[rows], second[rows], multiple=1 if device == "cpu" else 8)
-            if device == "cuda":  # no copy and no result waits for the device before the end
-                features = {name: value.pin_memory() for name, value in features.items()}
-            features = {name: value.to(model.device, non_blocking=True) for name, value in features.items()}
-            scores.append(ready(features)["scores"].float().reshape(-1))
-            bar.update(len(rows))
-        values = torch.cat(scores).cpu().numpy()
+
+    def scores_of(rows: np.ndarray) -> torch.Tensor:
+        features = tokens.batch(first[rows], second[rows], multiple=1 if device == "cpu" else 8)
+        if device == "cuda":  # no copy and no result waits for the device before the end
+            features = {name: value.pin_memory() for name, value in features.items()}
+        features = {name: value.to(model.device, non_blocking=True) for name, value in features.items()}
+        with torch.inference_mode():
+            return (forward(features) if forward else ready(features)["scores"]).float().reshape(-1)
+
+    scores = []
+    workers = a_batch_a_thread() if device == "cpu" else ThreadPoolExecutor(1)
+    with workers as pool, tqdm(total=len(first), desc="scoring", unit="pairs", disable=not progress) as bar:
+        for values in pool.map(scores_of, batches):
+            scores.append(values)
+            bar.update(len(values))
     result = np.empty(len(first), dtype=np.float32)
-    result[np.concatenate(batches)] = values
+    result[np.concatenate(batches)] = torch.cat(scores).cpu().numpy()
     return result
 
 

@@ -25,7 +25,7 @@ try:
     from ray.data import Dataset
     from ray.exceptions import RayTaskError
 except ModuleNotFoundError as error:
-    raise UserError(f"{error.name} is not installed: pip install -r requirements-ray.txt") from None
+    raise UserError(f"{error.name} is not installed: pip install -r requirements-extras.txt") from None
 
 PACKAGE = Path(__file__).parent
 MISTAKE = re.compile(rf"{UserError.__module__}\.{UserError.__name__}: (.+)")

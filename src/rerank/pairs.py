@@ -165,6 +165,75 @@ def check_schema(schema: pa.Schema, columns: SourceColumns, *, source: str) -> N
             )
 
 
+def check_query(columns: SourceColumns, *, max_grade: int, whole_labels: bool = True) -> str:
+    """Return the SELECT that counts what `check_counts` judges in rows of ``source``: one row, all sums but the last.
+
+    ``wrong_label`` is the lowest label out of range.
+    """
+    user, book = (
+        is_filled(quote(name)) if name is not None else "true" for name in (columns.user_column, columns.book_column)
+    )
+    context, text, label = (quote(name) for name in (columns.context_column, columns.text_column, columns.label_column))
+    grade = f"CAST({label} AS DOUBLE)"
+    # DuckDB answers BETWEEN from a file's statistics, which know nothing of NaN.
+    inside = f"isfinite({grade}) AND {grade} BETWEEN 0 AND {max_grade}" + (
+        f" AND {grade} = floor({grade})" if whole_labels else ""
+    )
+    return (
+        f"SELECT count(*) AS rows, count(*) FILTER ({user}) AS users, count(*) FILTER ({book}) AS books, "
+        f"count({label}) AS labels, count(*) FILTER ({is_filled(context)}) AS contexts, "
+        f"count(*) FILTER ({is_filled(text)}) AS texts, count(*) FILTER (NOT ({inside})) AS wrong_labels, "
+        f"min({grade}) FILTER (NOT ({inside})) AS wrong_label FROM source"
+    )
+
+
+def check_counts(
+    counts: Mapping[str, float],
+    *,
+    source: str,
+    columns: SourceColumns,
+    max_grade: int,
+    max_empty_share: float,
+    whole_labels: bool = True,
+) -> None:
+    """Judge what a `check_query` counted.
+
+    Args:
+        source: where the rows come from, for the messages.
+        max_empty_share: largest share of rows, 0 to 1, whose context or text may be null or blank (``sample`` drops
+            and counts those).
+
+    Raises:
+        UserError: for no rows, a null id or label, a label out of range, or too many empty texts.
+    """
+    rows = int(counts["rows"])
+
+    def empty(name: str, filled: str) -> str:
+        return f"{source}: column '{name}' is null or blank in {rows - int(counts[filled]):,} of {rows:,} rows"
+
+    if rows == 0:
+        raise UserError(f"{source}: the pairs have no rows: `source` in params.yaml must lead to some")
+    for name, filled in (
+        (columns.user_column, "users"),
+        (columns.book_column, "books"),
+        (columns.label_column, "labels"),
+    ):
+        if name is not None and counts[filled] < rows:
+            raise UserError(f"{empty(name, filled)}: fill or drop them")
+    if counts["wrong_labels"]:
+        raise UserError(
+            f"{source}: column '{columns.label_column}' holds {counts['wrong_label']:g} "
+            f"({int(counts['wrong_labels']):,} of {rows:,} rows are not {'whole ' if whole_labels else ''}numbers from "
+            f"0 to {max_grade}): correct them, or set max_grade in params.yaml"
+        )
+    for name, filled in ((columns.context_column, "contexts"), (columns.text_column, "texts")):
+        if rows - counts[filled] > max_empty_share * rows:
+            raise UserError(
+                f"{empty(name, filled)}: fill them, or raise max_empty_share ({max_empty_share:g}) in params.yaml to "
+                "have them dropped and counted"
+            )
+
+
 def check(
     raw: Path,
     *,
@@ -181,13 +250,11 @@ def check(
         source: where they come from, for the messages.
         columns: the names that the source uses.
         max_grade: labels are numbers from 0 to this.
-        max_empty_share: largest share of rows, 0 to 1, whose context or text may be null or blank (``sample`` drops
-            and counts those).
+        max_empty_share: see `check_counts`.
         whole_labels: whether labels must be whole numbers.
 
     Raises:
-        UserError: for an unreadable file, a missing column, a wrong type, no rows, a null id or label, a label out of
-            range, or too many empty texts.
+        UserError: for an unreadable file, a missing column, a wrong type, and what `check_counts` refuses.
     """
     files = parquet_files(raw)
     for path in files:
@@ -197,48 +264,24 @@ def check(
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(file, error) from None
         check_schema(schema, columns, source=file)
-    user, book = (
-        is_filled(quote(name)) if name is not None else "true" for name in (columns.user_column, columns.book_column)
-    )
-    context, text, label = (quote(name) for name in (columns.context_column, columns.text_column, columns.label_column))
-    grade = f"CAST({label} AS DOUBLE)"
-    # DuckDB answers BETWEEN from a file's statistics, which know nothing of NaN.
-    inside = f"isfinite({grade}) AND {grade} BETWEEN 0 AND {max_grade}" + (
-        f" AND {grade} = floor({grade})" if whole_labels else ""
-    )
     try:
         connection = duckdb.connect()
         _open(connection, files)
-        row = connection.execute(
-            f"SELECT count(*), count(*) FILTER ({user}), count(*) FILTER ({book}), count({label}), "
-            f"count(*) FILTER ({is_filled(context)}), count(*) FILTER ({is_filled(text)}), "
-            f"count(*) FILTER (NOT ({inside})), min({grade}) FILTER (NOT ({inside})) FROM source"
-        ).fetchone()
+        (counts,) = (
+            connection.sql(check_query(columns, max_grade=max_grade, whole_labels=whole_labels))
+            .fetchdf()
+            .to_dict("records")
+        )
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
         raise _unreadable(source, error) from None
-    assert row is not None, "an aggregate without GROUP BY has one row"
-    rows, users, books, labels, contexts, texts, wrong_labels, wrong_label = row
-    if rows == 0:
-        raise UserError(f"{source}: the pairs have no rows: `source` in params.yaml must lead to some")
-    for name, filled in ((columns.user_column, users), (columns.book_column, books)):
-        if filled < rows:
-            empty = f"{rows - filled:,} of {rows:,}"
-            raise UserError(f"{source}: column '{name}' is null or blank in {empty} rows: fill or drop them")
-    if labels < rows:
-        empty = f"{rows - labels:,} of {rows:,}"
-        raise UserError(f"{source}: column '{columns.label_column}' is null in {empty} rows: fill or drop them")
-    if wrong_labels:
-        raise UserError(
-            f"{source}: column '{columns.label_column}' holds {wrong_label:g} ({wrong_labels:,} of {rows:,} rows are "
-            f"not {'whole ' if whole_labels else ''}numbers from 0 to {max_grade}): correct them, or set max_grade in "
-            "params.yaml"
-        )
-    for name, filled in ((columns.context_column, contexts), (columns.text_column, texts)):
-        if rows - filled > max_empty_share * rows:
-            raise UserError(
-                f"{source}: column '{name}' is null or blank in {rows - filled:,} of {rows:,} rows: fill them, or "
-                f"raise max_empty_share ({max_empty_share:g}) in params.yaml to have them dropped and counted"
-            )
-    return rows
+    check_counts(
+        counts,
+        source=source,
+        columns=columns,
+        max_grade=max_grade,
+        max_empty_share=max_empty_share,
+        whole_labels=whole_labels,
+    )
+    return int(counts["rows"])

@@ -31,6 +31,7 @@ class Recipe:
     text_column: str
     model: str
     precision: str
+    engine: str
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import duckdb
 
 from rerank import hashing, leaks
 from rerank.errors import UserError
-from rerank.pairs import COLUMNS, is_filled
+from rerank.pairs import COLUMNS, SourceColumns, is_filled
 
 # A pair's rows go for the first reason that applies; a duplicate is one more row of a pair that stays.
 ROW_REASONS = ("contradictions", "leaked", "empty_texts", "duplicates")
@@ -53,6 +53,19 @@ def _one_row(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any
     assert cursor.description is not None, "a SELECT has columns"
     (row,) = cursor.fetchall()
     return dict(zip((column[0] for column in cursor.description), row, strict=True))
+
+
+def from_params(params: dict[str, Any]) -> tuple[SourceColumns, dict[str, Any]]:
+    """Return the source's columns and the arguments of the sample, from the params of the stage.
+
+    Raises:
+        UserError: when labels are not whole.
+    """
+    if not params["whole_labels"]:
+        raise UserError("params.yaml: whole_labels is false: a ranking's gains are whole grades, so set it to true")
+    columns = SourceColumns.from_params(params)
+    others = {*columns.by_key(), "max_length", "whole_labels"}
+    return columns, {key: value for key, value in params.items() if key not in others}
 
 
 def check_title_pattern(title_pattern: str) -> None:

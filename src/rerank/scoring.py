@@ -81,43 +81,55 @@ def _hash(folder: Path) -> str:
     return sums.hexdigest()
 
 
-def precision_here() -> str:
-    """Return the precision that this process scores in, see `rerank.model.resolve_precision`."""
+def precision_here(engine: str) -> str:
+    """Return the precision that this process scores in with an engine, see `rerank.model.resolve_precision`."""
     from sentence_transformers.util import get_device_name
 
     from rerank import model
 
-    return model.resolve_precision("auto", get_device_name().split(":")[0])
+    return model.resolve_precision("auto", "cpu" if engine == "openvino" else get_device_name().split(":")[0])
 
 
-def scorer_of(folder: Path, *, precision: str = "auto", progress: bool = True) -> Scorer:
+def scorer_of(folder: Path, *, precision: str = "auto", engine: str = "torch", progress: bool = True) -> Scorer:
     """Load the model in ``folder`` and return the function that scores contexts and texts with it.
 
+    Args:
+        engine: torch, on a GPU where there is one, or openvino, on the processors.
+
     Raises:
-        UserError: when there is no cross-encoder.
+        UserError: when there is no cross-encoder, or the engine is not installed or can't run it.
     """
     model_files(folder)
     from rerank import model
 
+    if engine == "openvino":
+        from rerank.on_openvino import compiled
+
+        loaded = model.load(folder, device="cpu")
+        forward = compiled(loaded, precision=precision)
+        return lambda contexts, texts: model.score(
+            loaded, contexts, texts, precision="fp32", progress=progress, forward=forward
+        )
     ready = model.for_scoring(model.load(folder), precision=precision)
     return lambda contexts, texts: model.score(ready, contexts, texts, precision=precision, progress=progress)
 
 
 def score_here(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator[int]:
     """Score the parts in this process with the model in ``folder``; yield numbers of rows as they are done."""
-    score = scorer_of(folder, precision=recipe.precision, progress=False)
+    score = scorer_of(folder, precision=recipe.precision, engine=recipe.engine, progress=False)
     for part in parts:
         yield from score_part(part, recipe, score)
 
 
 def score_pairs(
-    pairs: str, output: str, *, model_folder: Path, context_column: str, text_column: str, on_ray: bool
+    pairs: str, output: str, *, model_folder: Path, context_column: str, text_column: str, on_ray: bool, engine: str
 ) -> None:
     """Write ``pairs``, a parquet file or a folder of them, to ``output`` with a float32 column ``score``.
 
     Args:
         pairs, output: paths or s3:// addresses, see `rerank.parts.find_parts`.
         on_ray: whether the workers of a Ray cluster do it, or this process.
+        engine: see `scorer_of`.
 
     Raises:
         UserError: when an address, column, text or the model is not what it has to be, or Ray is missing.
@@ -127,7 +139,7 @@ def score_pairs(
         from rerank.scoring_on_ray import precision_there as precision
         from rerank.scoring_on_ray import score_there as score_parts
     parts = find_parts(pairs, output, context_column=context_column, text_column=text_column)
-    recipe = Recipe(context_column, text_column, model=_hash(model_folder), precision=precision())
+    recipe = Recipe(context_column, text_column, _hash(model_folder), precision=precision(engine), engine=engine)
     missing, changes = unfinished(parts, recipe, replace=parts[0].source == pairs)
     for changed, count in changes.items():
         print(f"{output}: parts made with another {changed}, scored again: {count:,}", file=sys.stderr)

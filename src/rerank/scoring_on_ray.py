@@ -25,7 +25,7 @@ def _ray() -> Any:
         import ray
         import ray.data
     except ImportError:
-        raise UserError("--ray: Ray is not installed: pip install -r requirements-ray.txt") from None
+        raise UserError("--ray: Ray is not installed: pip install -r requirements-extras.txt") from None
     if not ray.is_initialized():
         code = {"py_modules": [str(Path(rerank.__file__).parent)]}
         ray.init(runtime_env=code, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -57,7 +57,7 @@ class _Worker:
                 path = Path(folder, file)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            self.score = scorer_of(Path(folder), precision=recipe.precision, progress=False)
+            self.score = scorer_of(Path(folder), precision=recipe.precision, engine=recipe.engine, progress=False)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -66,15 +66,15 @@ class _Worker:
             return {"rows": 0, "mistake": str(error)}
 
 
-def precision_there() -> str:
-    """Return the precision that a worker scores in: all workers take the same.
+def precision_there(engine: str) -> str:
+    """Return the precision that a worker scores in with an engine: all workers take the same.
 
     Raises:
         UserError: when Ray is not installed.
     """
     ray = _ray()
     _, share = _workers(ray)
-    return ray.get(ray.remote(**share)(precision_here).remote())
+    return ray.get(ray.remote(**share)(precision_here).remote(engine))
 
 
 def score_there(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator[int]:

@@ -15,10 +15,10 @@ from typing import Any
 import duckdb
 
 from rerank import hashing, sampling
-from rerank.errors import UserError, run
+from rerank.errors import run
 from rerank.files import replacing, write_json
 from rerank.lengths import load_tokenizer, share_longer
-from rerank.pairs import SourceColumns, read
+from rerank.pairs import read
 from rerank.params import declared
 
 MEMORY_LIMIT = "1GB"
@@ -75,10 +75,7 @@ def sample(
 def main(raw: Path, base: Path, sampled: Path, metrics: Path) -> None:
     """Write the counts, pairs.parquet, and positives.parquet: all clean positives of the users that stay."""
     params = declared("sample")
-    if not params["whole_labels"]:
-        raise UserError("params.yaml: whole_labels is false: a ranking's gains are whole grades, so set it to true")
-    columns = SourceColumns.from_params(params)
-    core = {key: value for key, value in params.items() if key not in {*columns.by_key(), "max_length", "whole_labels"}}
+    columns, core = sampling.from_params(params)
     tokenizer = load_tokenizer(base)
     with replacing(sampled) as partial, tempfile.TemporaryDirectory(prefix=".spill-", dir=partial.parent) as spill:
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill})

@@ -18,10 +18,10 @@ import pyarrow as pa
 import ray
 
 from rerank import hashing, on_ray, sampling
-from rerank.errors import UserError, run
+from rerank.errors import run
 from rerank.files import replacing, write_json
 from rerank.lengths import load_tokenizer, share_longer
-from rerank.pairs import SourceColumns, check_schema, select
+from rerank.pairs import SourceColumns, check_counts, check_query, check_schema, select
 from rerank.params import declared
 
 ROWS_PER_BUCKET = 1_000_000
@@ -36,16 +36,19 @@ def _pairs_of(block: pa.Table, columns: SourceColumns) -> duckdb.DuckDBPyConnect
     return connection
 
 
-def collect_keys(block: pa.Table, *, columns: SourceColumns, title_pattern: str, buckets: int) -> pa.Table:
-    """Return the `sampling.KEY_PARTS` of a block of the source, each with the bucket of its user.
+def check(
+    pairs: ray.data.Dataset, *, source: str, columns: SourceColumns, max_grade: int, max_empty_share: float
+) -> None:
+    """Check the rows as `rerank.pairs.check` does, whose errors it raises."""
+    sql = check_query(columns, max_grade=max_grade)
+    blocks = on_ray.on_blocks(pairs, on_ray.query, name="source", sql=sql).to_pandas()
+    counts = {**blocks.sum().to_dict(), "wrong_label": blocks["wrong_label"].min()}
+    check_counts(counts, source=source, columns=columns, max_grade=max_grade, max_empty_share=max_empty_share)
 
-    Raises:
-        UserError: when an id or a label is null.
-    """
+
+def collect_keys(block: pa.Table, *, columns: SourceColumns, title_pattern: str, buckets: int) -> pa.Table:
+    """Return the `sampling.KEY_PARTS` of a block of the source, each with the bucket of its user."""
     connection = _pairs_of(block, columns)
-    for key, name in columns.by_key().items():
-        if key in {"user_column", "book_column", "label_column"} and block.column(name).null_count:
-            raise UserError(f"the source's column '{name}' is null in some rows: fill or drop them")
     sampling.collect_keys(connection, title_pattern=title_pattern)
     bucket = f"(md5_number_upper('bucket|' || user_id) % {buckets})::INTEGER AS bucket"
     without_title = IN_FIRST_ROW.format(number="SELECT row_count FROM without_title")
@@ -160,11 +163,8 @@ def sample_on_ray(
 
 def main(source: str, base: Path, sampled: Path, metrics: Path) -> None:
     """Write what the stage sample writes."""
-    params = declared("sample")
-    if not params["whole_labels"]:
-        raise UserError("params.yaml: whole_labels is false: a ranking's gains are whole grades, so set it to true")
-    columns = SourceColumns.from_params(params)
-    core = {key: value for key, value in params.items() if key not in {*columns.by_key(), "max_length", "whole_labels"}}
+    params, limits = declared("sample"), declared("pull")
+    columns, core = sampling.from_params(params)
     tokenizer = load_tokenizer(base)
     files = on_ray.find(source)
     with (
@@ -177,6 +177,13 @@ def main(source: str, base: Path, sampled: Path, metrics: Path) -> None:
         pairs = files.read()
         check_schema(pairs.schema().base_schema, columns, source=source)
         pairs = pairs.select_columns(list(dict.fromkeys(columns.by_key().values())))
+        check(
+            pairs,
+            source=source,
+            columns=columns,
+            max_grade=limits["max_grade"],
+            max_empty_share=limits["max_empty_share"],
+        )
         counts = sample_on_ray(connection, pairs, Path(spill), columns=columns, **core)
         counts["longer_than_max_length"] = share_longer(
             connection, "sampled", tokenizer, max_length=params["max_length"]
