@@ -144,8 +144,10 @@ def test_a_stage_reads_exactly_the_params_that_it_declares(folder: Path, name: s
     module = _module(folder, name)
     source = (ROOT / f"src/stages/{module}.py").read_text()
     read = set(re.findall(r"params(?:\[|\.pop\()['\"](\w+)['\"]", source))
-    if "SourceColumns.from_params(params)" in source:
+    if "SourceColumns.from_params(params)" in source or "sampling.from_params(params)" in source:
         read |= {field.name for field in fields(SourceColumns)}
+    if "sampling.from_params(params)" in source:
+        read |= {"whole_labels"}
     if "**params" in source or "**core" in source:
         core = getattr(importlib.import_module(f"stages.{module}"), module)
         read |= {key for key in inspect.signature(core).parameters if key in SCHEMA}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from checkout import ROOT, command, make_checkout
@@ -42,15 +43,25 @@ def test_make_repro_beats_every_baseline_prints_the_table_and_says_where_the_plo
     assert command(clone, "git status --porcelain data src tests models README.md") == ""
 
 
-def test_bf16_ranks_as_fp32_does(clone: Path) -> None:
-    """With the trained model, on the whole test set; relies on the pipeline having run."""
-    test = pd.read_parquet(clone / "data/split/test.parquet")
+def test_the_scores_of_the_pipeline_rank_as_fp32_does(clone: Path) -> None:
+    """In bf16 where the hardware has it, on the whole test set; relies on the pipeline having run.
+
+    Near ties change places either way: 37 users tell the mean of nDCG@10 to some 0.002, so that is what their own
+    standard error may add to the 0.002 that bf16 may cost.
+    """
+    test = pd.read_parquet(clone / "data/scores/test.parquet")
+    pairs = pd.read_parquet(clone / "data/split/test.parquet")
+    assert test[["user_id", "book_id"]].equals(pairs[["user_id", "book_id"]])
     model = load(clone / "models/cross-encoder")
-    ndcg = {}
-    for precision in ("fp32", "bf16"):
-        scores = score(model, test["user_ctx"].tolist(), test["book_text"].tolist(), precision=precision)
-        ndcg[precision] = per_user(test["user_id"], test["book_id"], test["label"], scores)["ndcg@10"].mean()
-    assert ndcg["bf16"] == pytest.approx(ndcg["fp32"], abs=0.002)
+    exact = score(model, pairs["user_ctx"].tolist(), pairs["book_text"].tolist(), precision="fp32")
+    ndcg, exact_ndcg = (
+        per_user(test["user_id"], test["book_id"], test["label"], scores)["ndcg@10"]
+        for scores in (test["cross_encoder"].to_numpy(), exact)
+    )
+    difference = ndcg - exact_ndcg
+    assert len(difference) == 37
+    assert abs(difference.mean()) < 0.002 + 2 * difference.sem()
+    assert np.corrcoef(exact, test["cross_encoder"])[0, 1] > 0.9998
 
 
 def test_a_python_that_is_too_old_and_a_missing_venv_are_one_line(clone: Path, tmp_path: Path) -> None:
