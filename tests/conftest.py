@@ -5,7 +5,7 @@ import string
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-# Two workers of one thread each, also in the commands that they start: more threads than cores wait for each other.
+# Workers of one thread each, also in the commands that they start: more threads than cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,53 +29,50 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    ray = pytest.importorskip("ray")
-    monkeypatch.setenv("PYTHONPATH", str(SOURCE))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    try:
-        yield
-    finally:
-        ray.shutdown()
+def score_there(cross_encoder: Path, output: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with a Ray of its own."""
+    arguments = ["--model", cross_encoder, "--pairs", "pairs", "--output", output, "--ray"]
+    return subprocess.run(
+        [sys.executable, "-m", "rerank", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        encoding="utf-8",
+    )
 
 
-def test_ray_gives_the_parts_and_scores_of_one_process_and_takes_up_its_job(
-    job: Path, cross_encoder: Path, two_workers: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ray_gives_the_parts_and_scores_of_one_process_and_takes_up_its_job(job: Path, cross_encoder: Path) -> None:
+    """And says no more than without Ray."""
+    pytest.importorskip("ray")
     scoring.score_pairs("pairs", "here", model_folder=cross_encoder, on_ray=False, **COLUMNS)
     (job / "there/shelf=0").mkdir(parents=True)
     names = [path.relative_to("here") for path in sorted(Path("here").rglob("*.parquet"))]
     assert len(names) == 5
     (job / "there" / names[0]).write_bytes((job / "here" / names[0]).read_bytes())
     time = (job / "there" / names[0]).stat().st_mtime_ns
-    capsys.readouterr()
-    scoring.score_pairs("pairs", "there", model_folder=cross_encoder, on_ray=True, **COLUMNS)
-    assert "there: parts finished already: 1 of 5\n" in capsys.readouterr().err
+    result = score_there(cross_encoder, "there")
+    assert result.returncode == 0 and result.stdout == "", result.stderr
+    told, *progress = [line for line in result.stderr.replace("\r", "\n").splitlines() if line.strip()]
+    assert told == "there: parts finished already: 1 of 5"
+    assert all("pairs/s" in line or "Set ray log level" in line for line in progress), result.stderr
     assert (job / "there" / names[0]).stat().st_mtime_ns == time
     for name in names:
         pd.testing.assert_frame_equal(pd.read_parquet("there" / name), pd.read_parquet("here" / name))
     assert not list(Path("there").rglob("*.partial"))
 
+
+def test_a_mistake_that_a_worker_finds_is_one_line(
+    job: Path, cross_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", str(SOURCE))
+    # Its workers import torch: the other test has two of them.
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     pd.DataFrame({"user_ctx": ["a", None], "book_text": "b"}).to_parquet("pairs/shelf=0/2.parquet")
-    with pytest.raises(UserError, match=r"^pairs/shelf=0/2\.parquet: column 'user_ctx' holds None"):
-        scoring.score_pairs("pairs", "there", model_folder=cross_encoder, on_ray=True, **COLUMNS)
-
-
-def test_the_command_starts_a_ray_of_its_own_and_says_no_more_than_without(job: Path, cross_encoder: Path) -> None:
-    pytest.importorskip("ray")
-    arguments = ["--model", cross_encoder, "--pairs", "pairs", "--output", "scored", "--ray"]
-    result = subprocess.run(
-        [sys.executable, "-m", "rerank", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == ""
-    lines = [line for line in result.stderr.replace("\r", "\n").splitlines() if line.strip()]
-    assert all("pairs/s" in line or "Set ray log level" in line for line in lines), result.stderr
-    assert len(pd.read_parquet("scored")) == sum(30 + number for number in range(5))
+    try:
+        with pytest.raises(UserError, match=r"^pairs/shelf=0/2\.parquet: column 'user_ctx' holds None"):
+            scoring.score_pairs("pairs", "there", model_folder=cross_encoder, on_ray=True, **COLUMNS)
+    finally:
+        ray.shutdown()
 
 
 def test_without_ray_one_line_says_how_to_get_it(
