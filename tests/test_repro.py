@@ -46,8 +46,8 @@ def test_make_repro_beats_every_baseline_prints_the_table_and_says_where_the_plo
 def test_the_scores_of_the_pipeline_rank_as_fp32_does(clone: Path) -> None:
     """In bf16 where the hardware has it, on the whole test set; relies on the pipeline having run.
 
-    Near ties change places either way: 37 users tell the mean of nDCG@10 to some 0.002, so that is what their own
-    standard error may add to the 0.002 that bf16 may cost.
+    bf16 may cost 0.002, and near ties change places either way, which moves the mean of 37 users by some 0.002 more,
+    and by twice that now and then.
     """
     test = pd.read_parquet(clone / "data/scores/test.parquet")
     pairs = pd.read_parquet(clone / "data/split/test.parquet")
@@ -60,7 +60,7 @@ def test_the_scores_of_the_pipeline_rank_as_fp32_does(clone: Path) -> None:
     )
     difference = ndcg - exact_ndcg
     assert len(difference) == 37
-    assert abs(difference.mean()) < 0.002 + 2 * difference.sem()
+    assert abs(difference.mean()) < 0.006
     assert np.corrcoef(exact, test["cross_encoder"])[0, 1] > 0.9998
 
 

@@ -135,7 +135,11 @@ def test_rows_are_checked_as_pull_does(tmp_path: Path) -> None:
     rows, columns = len(table), SourceColumns(*COLUMNS)
     limits: dict[str, Any] = {"source": "here", "columns": columns, "max_grade": 1, "max_empty_share": 0.01}
     flaws = {"book_id": None, "book_text": " ", "label": 2}
+    (tmp_path / "none").mkdir()
+    table.iloc[:0].to_parquet(tmp_path / "none/pairs.parquet")
     with on_ray.cluster():
+        with pytest.raises(UserError, match=r"^here: the pairs have no rows"):
+            check(on_ray.find(str(tmp_path / "none")).read(), **limits)
         for name, value in flaws.items():
             flawed = table.astype({"book_id": "str"})
             flawed.loc[3, name] = value

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from transformers import AutoTokenizer, ModernBertConfig, ModernBertModel
 
 from rerank import model, scoring
 from rerank.errors import UserError
@@ -288,6 +289,32 @@ def test_a_model_whose_steps_depend_on_a_length_is_refused_by_openvino(cross_enc
     whole.append(ByLength())
     with pytest.raises(UserError, match=r"^OpenVINO can't score this model: its graph gives other scores: use torch$"):
         compiled(whole, precision="auto")
+
+
+def test_a_window_of_attention_that_leaves_padding_without_a_key_is_refused_by_openvino(
+    tmp_path: Path, tiny_bert: Callable[..., Path]
+) -> None:
+    pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
+    from rerank.on_openvino import compiled
+
+    words = AutoTokenizer.from_pretrained(tiny_bert(tmp_path))
+    sizes = {"vocab_size": len(words), "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    special = {"pad_token_id": 0, "cls_token_id": 2, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3}
+    config = ModernBertConfig(**sizes, **special, intermediate_size=64, local_attention=16, max_position_embeddings=128)
+    ModernBertModel(config).save_pretrained(tmp_path)
+    model.build(tmp_path, max_length=100, dropout=0.0, seed=1).save_pretrained(str(tmp_path / "ranker"))
+    with pytest.raises(UserError, match=r"^OpenVINO can't score this model"):
+        compiled(model.load(tmp_path / "ranker", device="cpu"), precision="fp32")
+
+
+def test_openvino_reports_nothing_to_its_makers(cross_encoder: Path) -> None:
+    pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
+    program = (
+        "import sys; from pathlib import Path; from rerank.scoring import scorer_of; "
+        "scorer_of(Path(sys.argv[1]), engine='openvino', progress=False)(['a'], ['b']); "
+        "assert sys.modules['openvino_telemetry'] is None"
+    )
+    subprocess.run([sys.executable, "-c", program, cross_encoder], env=environment(), check=True)
 
 
 def test_without_openvino_one_line_says_how_to_get_it(cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Training does what params.yaml says, keeps the best weights, and repeats to the byte."""
 
 import hashlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -282,17 +283,23 @@ def test_bf16_scores_do_not_tie_candidates_that_differ(reference: Trained) -> No
     assert np.corrcoef(exact, rough)[0, 1] > 0.99
 
 
-def test_the_scores_have_the_same_bytes_with_any_number_of_threads(reference: Trained) -> None:
-    pairs = toy_pairs(40)
-    before = torch.get_num_threads()
+def test_each_batch_is_scored_on_one_thread_and_torch_has_its_number_of_threads_again(reference: Trained) -> None:
+    model, pairs, before = reference[0], toy_pairs(40), torch.get_num_threads()
+    used = set()
+
+    def forward(features: dict[str, torch.Tensor]) -> torch.Tensor:
+        used.add((threading.current_thread().name, torch.get_num_threads()))
+        return model(features)["scores"]
+
     scores = []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            scores.append(score(reference[0], pairs["user_ctx"], pairs["book_text"], precision="auto"))
+            scores.append(score(model, pairs["user_ctx"], pairs["book_text"], precision="fp32", forward=forward))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+    assert {number for _, number in used} == {1} and len({name for name, _ in used}) > 1
     assert scores[0].tobytes() == scores[1].tobytes() == scores[2].tobytes()
 
 

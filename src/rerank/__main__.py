@@ -79,7 +79,7 @@ def arguments() -> argparse.ArgumentParser:
         "--engine",
         choices=("torch", "openvino"),
         default="torch",
-        help="openvino, an extra, computes on processors alone, and sooner there (default: torch)",
+        help="openvino, an extra: sooner for many pairs on a processor with bf16, and never on a GPU (default: torch)",
     )
     one = parser.add_argument_group("rank candidates for one user")
     one.add_argument("--user", metavar="TEXT", help="the user's context, in the words of the training pairs")

@@ -6,6 +6,7 @@ Dense to `scores`: stock sentence-transformers modules, so that the result loads
 
 import copy
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ Forward = Callable[[dict[str, torch.Tensor]], torch.Tensor]
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 # Tokens up to which a processor trains sooner with attention by plain matrix products.
 SHORT = 256
+ONE_POOL = threading.Lock()
 # Texts that a bi-encoder embeds at a time, and pairs that an unusual tokenizer gets.
 SCORING_BATCH = 32
 
@@ -132,14 +134,15 @@ def a_batch_a_thread() -> Iterator[Executor]:
     """Run calls side by side, as many as torch has threads, each of them on one thread.
 
     Threads that share every operation wait for the slowest of them after each; and a batch on one thread has the same
-    result on any number of processors.
+    result on any number of processors. One pool at a time: torch has one number of threads for all.
     """
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
+    with ONE_POOL:
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                yield pool
+        finally:
+            torch.set_num_threads(threads)
 
 
 def score(

@@ -122,7 +122,7 @@ def _recorded(part: Part) -> Mapping[str, str] | None:
         record = (_footer(part.target)[1].metadata or {}).get(METADATA_KEY)
     except UserError:
         return None
-    return json.loads(record) if record else None
+    return {"engine": "torch", **json.loads(record)} if record else None  # the only one, when none was recorded
 
 
 def unfinished(parts: Iterable[Part], recipe: Recipe, *, replace: bool) -> tuple[list[Part], Counter[str]]:

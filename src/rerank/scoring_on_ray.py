@@ -52,14 +52,20 @@ class _Worker:
 
         torch.set_num_threads(max(threads, 1))
         self.recipe = recipe
+        self.mistake = ""
         with tempfile.TemporaryDirectory() as folder:
             for file, content in files.items():
                 path = Path(folder, file)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            self.score = scorer_of(Path(folder), precision=recipe.precision, engine=recipe.engine, progress=False)
+            try:
+                self.score = scorer_of(Path(folder), precision=recipe.precision, engine=recipe.engine, progress=False)
+            except UserError as error:
+                self.mistake = str(error)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self.mistake:
+            return {"rows": 0, "mistake": self.mistake}
         try:
             return {"rows": sum(score_part(Part(**row), self.recipe, self.score)), "mistake": ""}
         except UserError as error:

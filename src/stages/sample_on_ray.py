@@ -42,7 +42,9 @@ def check(
     """Check the rows as `rerank.pairs.check` does, whose errors it raises."""
     sql = check_query(columns, max_grade=max_grade)
     blocks = on_ray.on_blocks(pairs, on_ray.query, name="source", sql=sql).to_pandas()
-    counts = {**blocks.sum().to_dict(), "wrong_label": blocks["wrong_label"].min()}
+    counts = {"rows": 0}  # where no block has a row, none was counted
+    if len(blocks):
+        counts = {**blocks.sum().to_dict(), "wrong_label": blocks["wrong_label"].min()}
     check_counts(counts, source=source, columns=columns, max_grade=max_grade, max_empty_share=max_empty_share)
 
 
