@@ -1,4 +1,4 @@
-"""The forward pass of a cross-encoder on OpenVINO: the kernels of an extra, faster than torch's on many processors."""
+"""The forward pass of a cross-encoder on OpenVINO: an extra, sooner than torch on a processor with bf16."""
 
 import queue
 import sys

@@ -2,10 +2,11 @@
 
     python -m stages.sample_on_ray s3://bucket/pairs models/base data/sampled metrics/data.json
 
-In place of the stages pull and sample, with the same params. Each block of the source gives its keys without texts;
-those of one user come together in one bucket, where they are merged and the user's pairs are chosen by the same SQL as
-on one machine; a second pass reads the texts of the pairs that stay. This machine keeps one row for each user, each
-book, each clean positive and each chosen pair, on disk.
+In place of the stages pull and sample, with the same params and checks, in three passes over the source. The first one
+checks the rows. In the second each block gives its keys without texts; those of one user come together in one bucket,
+where they are merged and the user's pairs are chosen by the same SQL as on one machine. The third reads the texts of
+the pairs that stay. This machine keeps one row for each user, each book, each clean positive and each chosen pair, on
+disk.
 """
 
 import sys
