@@ -8,7 +8,7 @@ RUN = PATH="$$(cd "$(VENV)" && pwd)/bin:$$PATH"
 
 repro: environment
 	@$(RUN) dvc repro
-	@$(RUN) PYTHONPATH=src python -m rerank.report metrics/test.json
+	@$(RUN) PYTHONPATH=src python -m rerank.measure.report metrics/test.json
 	@echo "plots: $$(ls plots/*.png | tr '\n' ' ')"
 
 test: extras

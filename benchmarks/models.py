@@ -27,10 +27,10 @@ from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncode
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rerank.metrics import per_user
-from rerank.model import build, head_parameters, resolve_precision, score
-from rerank.scoring import scorer_of
-from rerank.training import make_deterministic
+from rerank.measure.metrics import per_user
+from rerank.model.encoder import build, head_parameters, resolve_precision, score
+from rerank.model.training import make_deterministic
+from rerank.serve.scoring import scorer_of
 from stages.train import batches, make_loss, some_users, train
 
 # Of the scores in bf16 with those in fp32; nDCG@10 of a few lists is too coarse for it, and a test holds that of all.

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from make_pairs import ROWS, make_pairs
 
-from rerank.pairs import COLUMNS, SourceColumns, read
+from rerank.data.pairs import COLUMNS, SourceColumns, read
 from stages.sample import MEMORY_LIMIT, sample
 
 ROOT = Path(__file__).parents[1]
@@ -112,7 +112,7 @@ def _half(texts: pd.Series) -> np.ndarray:
 
 
 def _place(frame: pd.DataFrame, seed: int) -> np.ndarray:
-    """Return what `rerank.hashing.pair_order` says, by numpy."""
+    """Return what `rerank.data.hashing.pair_order` says, by numpy."""
     user, place = (_half(f"{noun} of pair|{seed}|" + frame[f"{noun}_id"]) for noun in ("user", "book"))
     for _ in range(4):
         place = place ^ user

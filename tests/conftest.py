@@ -15,7 +15,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from rerank import model
+from rerank.model import encoder as model
 
 
 def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:

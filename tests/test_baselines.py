@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from rerank import baselines
+from rerank.systems import baselines
 
 BOOKS = [
     "Title: The Red Desert | Genres: western, adventure",

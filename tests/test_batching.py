@@ -4,7 +4,7 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank.batching import SimilarLengths
+from rerank.model.batching import SimilarLengths
 
 
 def sampler(lengths: list[int], *, batch_size: int = 4, seed: int = 1) -> SimilarLengths:

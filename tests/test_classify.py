@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
 
-from rerank.pair_metrics import best_threshold, calibrated, calibration_curve, decisions
+from rerank.measure.pair_metrics import best_threshold, calibrated, calibration_curve, decisions
 from stages.classify import classify, main, probabilities
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from rerank.pair_metrics import row_resamples
+from rerank.measure.pair_metrics import row_resamples
 from stages.correlate import correlate, main, predictions
 
 

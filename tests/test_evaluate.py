@@ -8,9 +8,11 @@ import pytest
 from checkout import set_params
 from dvc.repo import Repo
 
-from rerank import baselines, model, report
 from rerank.errors import UserError
-from rerank.metrics import METRICS, interval, per_user, resamples
+from rerank.measure import report
+from rerank.measure.metrics import METRICS, interval, per_user, resamples
+from rerank.model import encoder as model
+from rerank.systems import baselines
 from stages import evaluate
 
 PROJECT = Path(__file__).parents[1]

@@ -8,8 +8,8 @@ import duckdb
 import pandas as pd
 import pytest
 
+from rerank.data.pairs import COLUMNS
 from rerank.errors import UserError
-from rerank.pairs import COLUMNS
 from stages import join
 
 PARAMS = {

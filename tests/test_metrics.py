@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, roc_auc_score
 
 from rerank.errors import UserError
-from rerank.metrics import METRICS, check_scores, interval, paired_test, per_user, resamples
+from rerank.measure.metrics import METRICS, check_scores, interval, paired_test, per_user, resamples
 
 
 def one_user(labels, scores, k=10):
@@ -211,7 +211,7 @@ def test_the_interval_of_a_mean_has_the_width_of_its_standard_error():
 def test_the_interval_does_not_depend_on_how_the_resamples_are_cut_into_chunks(monkeypatch):
     values, drawn = np.random.default_rng(6).random(50), resamples(50, samples=101, seed=7)
     whole = interval(values, drawn)
-    monkeypatch.setattr("rerank.metrics.CHUNK_VALUES", 120)
+    monkeypatch.setattr("rerank.measure.metrics.CHUNK_VALUES", 120)
     assert interval(values, drawn) == whole
 
 

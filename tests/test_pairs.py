@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rerank import pairs
+from rerank.data import pairs
 from rerank.errors import UserError
 
 CANONICAL = pairs.SourceColumns(*("user_id", "book_id", "user_ctx", "book_text", "label"))

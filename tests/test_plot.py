@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
-from rerank import figures
 from rerank.errors import UserError
-from rerank.metrics import METRICS, per_user
+from rerank.measure import figures
+from rerank.measure.metrics import METRICS, per_user
 from stages import plot
 
 ROOT = Path(__file__).parents[1]

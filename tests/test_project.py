@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from rerank.pairs import SourceColumns
+from rerank.data.pairs import SourceColumns
 from rerank.params import SCHEMA
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ STAGES = pytest.mark.parametrize(
     ],
 )
 # Imported everywhere; they only read params, report errors and write files, so no result depends on them.
-PLUMBING = {"errors", "files", "params", "report"}
+PLUMBING = {"errors", "files", "params", "measure/report"}
 
 
 def _src(folder: Path) -> str:
@@ -57,15 +57,13 @@ def _files(entries: list[Any]) -> list[str]:
 
 
 def _imports(module: Path) -> set[str]:
-    """Return the names of the rerank modules that ``module`` imports, directly or through another."""
+    """Return the names (ROOM/MODULE) of the rerank modules that ``module`` imports, directly or through another."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "rerank":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rerank."):
-            found.add(str(node.module).split(".")[1])
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("rerank.")}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rerank":
+            below = str(node.module).split(".")[1:]
+            found |= {"/".join([*below, alias.name]) for alias in node.names} | {"/".join(below)}
+    found = {name for name in found if (ROOT / f"src/rerank/{name}.py").is_file()}
     return found.union(*(_imports(ROOT / f"src/rerank/{name}.py") for name in found))
 
 

@@ -28,8 +28,8 @@ from fsspec.implementations.http import DEFAULT_BLOCK_SIZE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank.data.fetch import fetch
 from rerank.errors import UserError
-from rerank.fetch import fetch
 from stages import pull
 
 LIMIT = 1_000_000

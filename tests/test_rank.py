@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from rerank import model
 from rerank.__main__ import arguments, main, rank, table
 from rerank.errors import UserError
-from rerank.scoring import scorer_of
+from rerank.model import encoder as model
+from rerank.serve.scoring import scorer_of
 
 SOURCE = Path(__file__).parents[1] / "src"
 USER = "Favorite books: Dune"

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from checkout import ROOT, command, make_checkout
 
-from rerank.metrics import per_user
-from rerank.model import load, score
+from rerank.measure.metrics import per_user
+from rerank.model.encoder import load, score
 
 # Not `environment`: it would install this checkout into the environment that runs the tests.
 MAKE = f"make --old-file=environment VENV='{sys.prefix}'"

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from rerank import hashing, leaks
+from rerank.data import hashing, leaks
+from rerank.data.pairs import COLUMNS, SourceColumns, read
 from rerank.errors import UserError
-from rerank.lengths import share_longer
-from rerank.pairs import COLUMNS, SourceColumns, read
+from rerank.model.lengths import share_longer
 from stages.sample import sample
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,7 +84,7 @@ def md5(text: str) -> str:
 
 
 def place(user: str, book: str, seed: int = 42) -> int:
-    """A pair's place among those of its user, see rerank.hashing.mix."""
+    """A pair's place among those of its user, see rerank.data.hashing.mix."""
     ids = [f"user of pair|{seed}|{user}", f"book of pair|{seed}|{book}"]
     first, mixed = (int.from_bytes(hashlib.md5(text.encode()).digest()[:8], "little") for text in ids)
     for _ in range(4):

@@ -16,16 +16,12 @@ ray = pytest.importorskip("ray", reason="an extra: pip install -r requirements-e
 
 from ray.data.context import ShuffleStrategy  # noqa: E402
 
-from rerank import (  # noqa: E402
-    on_ray,
-    pairs,
-    sampling,
-    splitting,
-)
+from rerank.cluster import on_ray, split_on_ray  # noqa: E402
+from rerank.cluster.sample_on_ray import check, main, sample_on_ray  # noqa: E402
+from rerank.data import pairs, sampling, splitting  # noqa: E402
+from rerank.data.pairs import COLUMNS, SourceColumns  # noqa: E402
 from rerank.errors import UserError  # noqa: E402
-from rerank.pairs import COLUMNS, SourceColumns  # noqa: E402
-from stages import split, split_on_ray  # noqa: E402
-from stages.sample_on_ray import check, main, sample_on_ray  # noqa: E402
+from stages import split  # noqa: E402
 
 __all__ = ["server"]  # the fixture
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rerank.model import build
+from rerank.model.encoder import build
 from stages.score import score
 
 

@@ -17,8 +17,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, ModernBertConfig, ModernBertModel
 
-from rerank import model, scoring
 from rerank.errors import UserError
+from rerank.model import encoder as model
+from rerank.serve import scoring
 
 SOURCE = Path(__file__).parents[1] / "src"
 NAMES = ("a.parquet", "year=2025/b.parquet", "year=2025/c.parquet")
@@ -177,8 +178,8 @@ PEAK = """
 import sys
 from pathlib import Path
 import numpy as np
-from rerank.parts import Recipe, find_parts
-from rerank.scoring import score_part
+from rerank.serve.parts import Recipe, find_parts
+from rerank.serve.scoring import score_part
 columns = {"context_column": "user_ctx", "text_column": "book_text"}
 (part,) = find_parts(sys.argv[1], "scored.parquet", **columns)
 recipe = Recipe(**columns, model="", precision="", engine="")
@@ -278,7 +279,7 @@ def test_openvino_gives_the_scores_of_torch_and_scores_the_parts_of_torch_again(
 
 def test_a_model_whose_steps_depend_on_a_length_is_refused_by_openvino(cross_encoder: Path) -> None:
     pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
-    from rerank.on_openvino import compiled
+    from rerank.model.openvino import compiled
 
     class ByLength(torch.nn.Module):
         def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -295,7 +296,7 @@ def test_a_window_of_attention_that_leaves_padding_without_a_key_is_refused_by_o
     tmp_path: Path, tiny_bert: Callable[..., Path]
 ) -> None:
     pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
-    from rerank.on_openvino import compiled
+    from rerank.model.openvino import compiled
 
     words = AutoTokenizer.from_pretrained(tiny_bert(tmp_path))
     sizes = {"vocab_size": len(words), "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -310,7 +311,7 @@ def test_a_window_of_attention_that_leaves_padding_without_a_key_is_refused_by_o
 def test_openvino_reports_nothing_to_its_makers(cross_encoder: Path) -> None:
     pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
     program = (
-        "import sys; from pathlib import Path; from rerank.scoring import scorer_of; "
+        "import sys; from pathlib import Path; from rerank.serve.scoring import scorer_of; "
         "scorer_of(Path(sys.argv[1]), engine='openvino', progress=False)(['a'], ['b']); "
         "assert sys.modules['openvino_telemetry'] is None"
     )

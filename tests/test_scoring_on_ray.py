@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rerank import scoring, scoring_on_ray
+from rerank.cluster import scoring_on_ray
 from rerank.errors import UserError
+from rerank.serve import scoring
 
 SOURCE = Path(__file__).parents[1] / "src"
 COLUMNS = {"context_column": "user_ctx", "text_column": "book_text", "engine": "torch"}

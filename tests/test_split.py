@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank.hashing import pair_order
-from rerank.pairs import COLUMNS
-from rerank.splitting import SPLITS, check, split
+from rerank.data.hashing import pair_order
+from rerank.data.pairs import COLUMNS
+from rerank.data.splitting import SPLITS, check, split
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS: dict[str, Any] = {"seed": 42, "validation_share": 0.2, "test_share": 0.2}

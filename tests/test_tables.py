@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rerank.data.tables import convert
 from rerank.errors import UserError
-from rerank.tables import convert
 
 
 def converted(folder: Path, name: str, content: str | bytes, *, csv_quote: str | None = '"') -> list[dict[str, object]]:

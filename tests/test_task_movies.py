@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from checkout import ROOT, command, commit, make_checkout
 
-from rerank import model
+from rerank.model import encoder as model
 
 SAMPLE = ROOT / "tasks/movies/sample"
 SYSTEMS = ["chance", "bm25", "bi_encoder", "cross_encoder"]

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import RobertaProcessing, TemplateProcessing
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification
 
-from rerank.model import build
-from rerank.tokens import PairTokens, pair_tokens
+from rerank.model.encoder import build
+from rerank.model.tokens import PairTokens, pair_tokens
 
 TEXTS = st.one_of(
     st.text(max_size=60),

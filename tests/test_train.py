@@ -17,10 +17,10 @@ from sentence_transformers import CrossEncoder
 from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from rerank.card import model_card
 from rerank.errors import UserError
-from rerank.model import build, has_head, head_parameters, load, resolve_precision, score
-from rerank.training import Validation
+from rerank.model.card import model_card
+from rerank.model.encoder import build, has_head, head_parameters, load, resolve_precision, score
+from rerank.model.training import Validation
 from stages.train import batches, listwise, make_loss, some_users, train
 
 GENRES = ("space", "crime", "love", "myth")

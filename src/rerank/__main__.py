@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rerank.errors import UserError, run
-from rerank.scoring import score_pairs, scorer_of
+from rerank.serve.scoring import score_pairs, scorer_of
 
 
 def rank(candidates: Sequence[str], scores: Sequence[float], *, top: int | None) -> list[dict[str, int | float | str]]:

@@ -10,10 +10,17 @@ from typing import Any
 import matplotlib.style
 import pandas as pd
 
-from rerank import figures, pair_figures
 from rerank.errors import run
 from rerank.files import replacing, rounded, write_json
-from rerank.pair_metrics import against_best, best_threshold, calibrated, calibration_curve, decisions, intervals
+from rerank.measure import figures, pair_figures
+from rerank.measure.pair_metrics import (
+    against_best,
+    best_threshold,
+    calibrated,
+    calibration_curve,
+    decisions,
+    intervals,
+)
 from rerank.params import declared
 
 KEYS = ("user_id", "book_id", "label")

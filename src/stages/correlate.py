@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from rerank import figures, pair_figures
 from rerank.errors import run
 from rerank.files import replacing, rounded, write_json
-from rerank.pair_metrics import against_best, correlations, intervals
+from rerank.measure import figures, pair_figures
+from rerank.measure.pair_metrics import against_best, correlations, intervals
 from rerank.params import declared
 
 KEYS = ("user_id", "book_id", "label")

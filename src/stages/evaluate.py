@@ -18,12 +18,13 @@ import pandas as pd
 from sentence_transformers import SentenceTransformer
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from rerank import baselines, model
 from rerank.errors import UserError, run
 from rerank.files import replacing, rounded, write_json
-from rerank.metrics import METRICS, check_scores, interval, paired_test, per_user, resamples
+from rerank.measure.metrics import METRICS, check_scores, interval, paired_test, per_user, resamples
+from rerank.measure.report import report
+from rerank.model import encoder as model
 from rerank.params import declared
-from rerank.report import report
+from rerank.systems import baselines
 
 KEYS = ("user_id", "book_id", "label", "favourites")
 FINE_TUNED = "cross_encoder"
@@ -105,7 +106,7 @@ def score_systems(
     A (context, text) pair that several rows share is scored once. Each model's speed is printed, without its loading.
 
     Args:
-        test: pairs with `rerank.pairs.COLUMNS`.
+        test: pairs with `rerank.data.pairs.COLUMNS`.
         popularity: training positives, indexed by book_id; None when nothing was trained: no such system then.
         base, bi_encoder, cross_encoder: model folders; ``base`` is a system where it has a head and is not the
             cross-encoder itself.

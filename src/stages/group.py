@@ -16,10 +16,10 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from rerank.data.pairs import COLUMNS, SourceColumns, read
 from rerank.errors import UserError, run
 from rerank.files import replacing, write_json
-from rerank.lengths import load_tokenizer, share_longer
-from rerank.pairs import COLUMNS, SourceColumns, read
+from rerank.model.lengths import load_tokenizer, share_longer
 from rerank.params import declared
 
 REASONS = ("empty_texts", "contradictions", "duplicates", "leaked", "beyond_max_pairs")
@@ -67,7 +67,7 @@ def group(pairs: pd.DataFrame, *, seed: int, max_pairs: int | None) -> tuple[pd.
     source has in its validation or test set too), beyond_max_pairs (whole groups by hash order, as long as they fit).
 
     Args:
-        pairs: columns of `rerank.pairs`; with a column ``split`` (train, validation or dev, test) where the source
+        pairs: columns of `rerank.data.pairs`; with a column ``split`` (train, validation or dev, test) where the source
             gives it.
 
     Raises:

@@ -12,10 +12,10 @@ from typing import Any
 
 import duckdb
 
+from rerank.data.judgments import read_documents, read_judgments
+from rerank.data.pairs import COLUMNS
 from rerank.errors import UserError, run
 from rerank.files import replacing, write_json
-from rerank.judgments import read_documents, read_judgments
-from rerank.pairs import COLUMNS
 from rerank.params import declared
 
 MEMORY_LIMIT = "4GB"
@@ -100,7 +100,7 @@ def _count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
 
 def join(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Make the temporary table ``judged`` with `rerank.pairs.COLUMNS`, unsorted, and return the counts.
+    """Make the temporary table ``judged`` with `rerank.data.pairs.COLUMNS`, unsorted, and return the counts.
 
     The reasons in ``dropped`` are tried in the order of `REASONS`, and every row counts once: contradictory (all rows
     of a query and document with different grades), without_text (all rows of a document without one), repeated (further
@@ -109,7 +109,7 @@ def join(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     counts.
 
     Args:
-        connection: with the views ``judgments`` and ``documents`` of `rerank.judgments`.
+        connection: with the views ``judgments`` and ``documents`` of `rerank.data.judgments`.
 
     Raises:
         UserError: when no query is left.

@@ -16,11 +16,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from rerank import figures
 from rerank.errors import UserError, run
-from rerank.figures import CHANCE, FINE_TUNED
 from rerank.files import replacing
-from rerank.metrics import per_user
+from rerank.measure import figures
+from rerank.measure.figures import CHANCE, FINE_TUNED
+from rerank.measure.metrics import per_user
 
 NOT_SYSTEMS = ("user_id", "book_id", "label", "favourites")
 MAX_POINTS = 200  # of a curve: the CSV files are in Git

@@ -8,12 +8,12 @@ network.
 import sys
 from pathlib import Path
 
-from rerank import pairs
+from rerank.data import pairs
+from rerank.data.fetch import fetch
+from rerank.data.tables import convert
 from rerank.errors import run
-from rerank.fetch import fetch
 from rerank.files import replacing
 from rerank.params import declared
-from rerank.tables import convert
 
 
 def pull(
@@ -30,8 +30,8 @@ def pull(
     """Create the folder ``target`` with the checked parquet files of ``source`` and return the number of rows.
 
     Raises:
-        UserError: see `rerank.fetch.fetch`, `rerank.tables.convert` and `rerank.pairs.check`; ``target`` may then be
-            half-written.
+        UserError: see `rerank.data.fetch.fetch`, `rerank.data.tables.convert` and `rerank.data.pairs.check`;
+            ``target`` may then be half-written.
     """
     fetch(source, target, max_bytes=max_bytes)
     convert(target, source=source, csv_quote=csv_quote)

@@ -6,12 +6,12 @@ Makes a folder of parquet files, as `pull` does, and leaves the check of its col
 import sys
 from pathlib import Path
 
+from rerank.data.fetch import fetch
+from rerank.data.pairs import parquet_files
+from rerank.data.tables import convert
 from rerank.errors import run
-from rerank.fetch import fetch
 from rerank.files import replacing
-from rerank.pairs import parquet_files
 from rerank.params import declared
-from rerank.tables import convert
 
 
 def main(source: str, target: Path) -> None:

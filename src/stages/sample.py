@@ -4,7 +4,7 @@ Contradictory, leaked, empty and duplicate pairs go first, then users with too f
 stay, the pairs with the lowest hashes are kept: a few positives and distinct negatives for training users, a longer
 candidate list for validation and test users. Which pairs stay depends on the seed, the ids and the user's own rows
 alone, so the same table in another order, in other files, or with more users gives the same pairs. The counts say what
-goes, and why. The SQL is in rerank.sampling, which stages.sample_on_ray runs on blocks of a table.
+goes, and why. The SQL is in rerank.data.sampling, which rerank.cluster.sample_on_ray runs on blocks of a table.
 """
 
 import sys
@@ -14,11 +14,11 @@ from typing import Any
 
 import duckdb
 
-from rerank import hashing, sampling
+from rerank.data import hashing, sampling
+from rerank.data.pairs import read
 from rerank.errors import run
 from rerank.files import replacing, write_json
-from rerank.lengths import load_tokenizer, share_longer
-from rerank.pairs import read
+from rerank.model.lengths import load_tokenizer, share_longer
 from rerank.params import declared
 
 MEMORY_LIMIT = "1GB"

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rerank import baselines, model
 from rerank.errors import run
 from rerank.files import replacing
-from rerank.metrics import check_scores
+from rerank.measure.metrics import check_scores
+from rerank.model import encoder as model
 from rerank.params import declared
+from rerank.systems import baselines
 
 SPLITS = ("validation", "test")
 KEYS = ("user_id", "book_id", "label")
@@ -32,7 +33,7 @@ def score(
     """Return each system's scores: ``bi_encoders`` by their names (cosines), then ``cross_encoder`` (logits).
 
     Args:
-        pairs: frame with the columns of `rerank.pairs`; every array has one score a row.
+        pairs: frame with the columns of `rerank.data.pairs`; every array has one score a row.
     """
     contexts, texts = pairs["user_ctx"].tolist(), pairs["book_text"].tolist()
     scores: dict[str, npt.NDArray[np.floating]] = {

@@ -22,7 +22,7 @@ def show(pairs: pd.DataFrame, scores: pd.DataFrame, *, example_query: str | None
     """Return the ranked candidates of one query.
 
     Args:
-        pairs: pairs with `rerank.pairs.COLUMNS`.
+        pairs: pairs with `rerank.data.pairs.COLUMNS`.
         scores: user_id, book_id and `SYSTEM` of the same pairs, from ``evaluate``.
         example_query: the query, a context of ``pairs`` in upper or lower case; of several users that have it, the
             first by id is taken.

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import duckdb
 
+from rerank.data.splitting import split, write
 from rerank.errors import run
 from rerank.files import replacing
 from rerank.params import declared
-from rerank.splitting import split, write
 
 
 def main(sampled: Path, target: Path) -> None:

@@ -18,14 +18,13 @@ from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncode
 from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.cross_encoder import losses
 
-from rerank.batching import SimilarLengths
-from rerank.card import model_card
 from rerank.errors import UserError, run
 from rerank.files import replacing
-from rerank.model import build, head_parameters, score
-from rerank.params import declared
-from rerank.tokens import tokenize_once
-from rerank.training import (
+from rerank.model.batching import SimilarLengths
+from rerank.model.card import model_card
+from rerank.model.encoder import build, head_parameters, score
+from rerank.model.tokens import tokenize_once
+from rerank.model.training import (
     Record,
     Schedule,
     Validation,
@@ -34,6 +33,7 @@ from rerank.training import (
     make_deterministic,
     with_curves,
 )
+from rerank.params import declared
 
 
 def listwise(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def train(
     """Fine-tune the model in ``base`` and return it with its best weights, and what validation saw.
 
     Args:
-        pairs, validation_pairs: frames with the columns of `rerank.pairs`.
+        pairs, validation_pairs: frames with the columns of `rerank.data.pairs`.
         base: model folder in Hub layout; one without a head gets a new one.
         lr, head_lr: peak learning rates of the pretrained layers and of the head.
         warmup: share of the steps, 0 to 1, over which the learning rates rise from 0.

@@ -20,13 +20,13 @@ from sentence_transformers import (
 from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.sentence_transformer import losses
 
-from rerank import baselines
-from rerank.batching import SimilarLengths
 from rerank.errors import UserError, run
 from rerank.files import replacing
-from rerank.model import attend_fast
+from rerank.model.batching import SimilarLengths
+from rerank.model.encoder import attend_fast
+from rerank.model.training import Record, Schedule, Validation, arguments, make_deterministic, with_curves
 from rerank.params import declared
-from rerank.training import Record, Schedule, Validation, arguments, make_deterministic, with_curves
+from rerank.systems import baselines
 
 LOSSES = ("cosine", "contrastive", "ranking")
 
@@ -74,7 +74,7 @@ def train_bi_encoder(
     """Fine-tune the bi-encoder in ``base`` and return it with its best weights, and what validation saw.
 
     Args:
-        pairs, validation_pairs: frames with the columns of `rerank.pairs`; a label above 0 is a positive.
+        pairs, validation_pairs: frames with the columns of `rerank.data.pairs`; a label above 0 is a positive.
         loss: one of `LOSSES`.
         warmup: share of the steps, 0 to 1, over which the learning rate rises from 0.
         record: called with a metric's name, its value and the step.

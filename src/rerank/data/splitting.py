@@ -5,9 +5,9 @@ from pathlib import Path
 
 import duckdb
 
-from rerank import hashing
+from rerank.data import hashing
+from rerank.data.pairs import COLUMNS
 from rerank.errors import UserError
-from rerank.pairs import COLUMNS
 
 SPLITS = ("train", "validation", "test")
 

@@ -1,16 +1,16 @@
 """The schema of a search set's two tables, judgments and documents, and the error for each way of breaking it.
 
 A judgment is one row: a query's id, the query, a document's id and a grade. A document is one row: an id and columns of
-text. Whatever they are called, everything after this sees the names of `rerank.pairs`: the query takes the place of the
-user, the document that of the book.
+text. Whatever they are called, everything after this sees the names of `rerank.data.pairs`: the query takes the place
+of the user, the document that of the book.
 """
 
 from pathlib import Path
 
 import duckdb
 
+from rerank.data.pairs import is_filled, parquet_files, quote
 from rerank.errors import UserError
-from rerank.pairs import is_filled, parquet_files, quote
 
 TEXT = ("VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 NUMBER = ("BOOLEAN", "FLOAT", "DOUBLE", *TEXT[1:])

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rerank import figures
+from rerank.measure import figures
 
 Measured = Mapping[str, Mapping[str, Any]]
 

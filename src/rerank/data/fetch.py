@@ -1,7 +1,7 @@
 """Fetch the source of the pairs into a folder of tables: from a path, the web or a bucket, unpacked.
 
-What comes from elsewhere is not trusted: see `rerank.archives`. Addresses go through DVC's own file systems, so that
-``remote://NAME/path``, endpoints and keys are those that DVC has for the dependency ``source``.
+What comes from elsewhere is not trusted: see `rerank.data.archives`. Addresses go through DVC's own file systems, so
+that ``remote://NAME/path``, endpoints and keys are those that DVC has for the dependency ``source``.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from rerank.archives import KINDS, Meter, Metered, gunzip, is_tar, places, table_suffix, untar, unzip, write
+from rerank.data.archives import KINDS, Meter, Metered, gunzip, is_tar, places, table_suffix, untar, unzip, write
 from rerank.errors import NO_SPACE, UserError
 
 # A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
@@ -142,7 +142,7 @@ def fetch(source: str, target: Path, *, max_bytes: int) -> None:
         source: a .parquet file, another table (.csv, .tsv, .json, .jsonl, or .txt for a judgment list), either of them
             gzipped, a folder of them, or a zip or tar.gz of these: a path, or an address that DVC can read (https://,
             s3://, remote://NAME/path). What a lone file is decides its content, and its name only where that can't.
-            Of a folder or an archive stay only the kinds that `rerank.archives.KINDS` prefers.
+            Of a folder or an archive stay only the kinds that `rerank.data.archives.KINDS` prefers.
         target: folder to create; nothing in it is packed.
         max_bytes: neither the source nor what it unpacks to may be larger.
 

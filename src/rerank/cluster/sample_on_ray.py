@@ -1,6 +1,6 @@
 """Make the sample of a table that outgrows one machine: the same rows and counts as the stage sample, on Ray Data.
 
-    python -m stages.sample_on_ray s3://bucket/pairs models/base data/sampled metrics/data.json
+    python -m rerank.cluster.sample_on_ray s3://bucket/pairs models/base data/sampled metrics/data.json
 
 In place of the stages pull and sample, with the same params and checks, in three passes over the source. The first one
 checks the rows. In the second each block gives its keys without texts; those of one user come together in one bucket,
@@ -18,11 +18,12 @@ import duckdb
 import pyarrow as pa
 import ray
 
-from rerank import hashing, on_ray, sampling
+from rerank.cluster import on_ray
+from rerank.data import hashing, sampling
+from rerank.data.pairs import SourceColumns, check_counts, check_query, check_schema, select
 from rerank.errors import run
 from rerank.files import replacing, write_json
-from rerank.lengths import load_tokenizer, share_longer
-from rerank.pairs import SourceColumns, check_counts, check_query, check_schema, select
+from rerank.model.lengths import load_tokenizer, share_longer
 from rerank.params import declared
 
 ROWS_PER_BUCKET = 1_000_000
@@ -40,7 +41,7 @@ def _pairs_of(block: pa.Table, columns: SourceColumns) -> duckdb.DuckDBPyConnect
 def check(
     pairs: ray.data.Dataset, *, source: str, columns: SourceColumns, max_grade: int, max_empty_share: float
 ) -> None:
-    """Check the rows as `rerank.pairs.check` does, whose errors it raises."""
+    """Check the rows as `rerank.data.pairs.check` does, whose errors it raises."""
     sql = check_query(columns, max_grade=max_grade)
     blocks = on_ray.on_blocks(pairs, on_ray.query, name="source", sql=sql).to_pandas()
     counts = {"rows": 0}  # where no block has a row, none was counted

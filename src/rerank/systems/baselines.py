@@ -15,7 +15,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
-from rerank import model
+from rerank.model import encoder as model
 
 Scores = npt.NDArray[np.float64]
 # Pairs whose two vectors are held in memory at a time.
@@ -62,7 +62,7 @@ def cosines(encoder: SentenceTransformer, contexts: Sequence[str], texts: Sequen
     """Return the cosine of context and text, shape (pairs,), each distinct text embedded once, with a progress bar.
 
     Args:
-        precision: auto, fp32 or bf16, see `rerank.model.resolve_precision`.
+        precision: auto, fp32 or bf16, see `rerank.model.encoder.resolve_precision`.
     """
     number, distinct = pd.factorize(np.asarray([*contexts, *texts], dtype=object))
     context, text = np.split(number, 2)

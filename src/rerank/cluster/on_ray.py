@@ -27,7 +27,7 @@ try:
 except ModuleNotFoundError as error:
     raise UserError(f"{error.name} is not installed: pip install -r requirements-extras.txt") from None
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent
 MISTAKE = re.compile(rf"{UserError.__module__}\.{UserError.__name__}: (.+)")
 
 

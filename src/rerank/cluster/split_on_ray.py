@@ -1,6 +1,6 @@
 """Split a sample that outgrows one machine: the same files as the stage split, from blocks on Ray Data.
 
-    python -m stages.split_on_ray s3://bucket/sampled data/split
+    python -m rerank.cluster.split_on_ray s3://bucket/sampled data/split
 
 The sample is a folder with pairs.parquet and positives.parquet, each a file or a folder of them. This machine sorts the
 pairs, on disk, and adds up what the blocks know of each book's popularity.
@@ -12,12 +12,13 @@ from pathlib import Path
 
 import duckdb
 
-from rerank import hashing, on_ray
+from rerank.cluster import on_ray
+from rerank.data import hashing
+from rerank.data.pairs import COLUMNS
+from rerank.data.splitting import split, write
 from rerank.errors import run
 from rerank.files import replacing
-from rerank.pairs import COLUMNS
 from rerank.params import declared
-from rerank.splitting import split, write
 
 MEMORY_LIMIT = "4GB"
 
@@ -31,7 +32,7 @@ def split_on_ray(
     validation_share: float,
     test_share: float,
 ) -> dict[str, duckdb.DuckDBPyRelation]:
-    """Return what `rerank.splitting.split` returns.
+    """Return what `rerank.data.splitting.split` returns.
 
     Args:
         connection: of this machine.

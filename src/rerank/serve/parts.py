@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rerank import stores
 from rerank.errors import UserError
+from rerank.serve import stores
 
 SCORE = "score"
 METADATA_KEY = b"rerank.score"
@@ -36,7 +36,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Part:
-    """The addresses of an input file and of its output; ``version`` is the input's, see `rerank.stores.version`."""
+    """The addresses of an input file and of its output; ``version`` is the input's, see `stores.version`."""
 
     source: str
     target: str

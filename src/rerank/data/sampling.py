@@ -19,9 +19,9 @@ from typing import Any
 
 import duckdb
 
-from rerank import hashing, leaks
+from rerank.data import hashing, leaks
+from rerank.data.pairs import COLUMNS, SourceColumns, is_filled
 from rerank.errors import UserError
-from rerank.pairs import COLUMNS, SourceColumns, is_filled
 
 # A pair's rows go for the first reason that applies; a duplicate is one more row of a pair that stays.
 ROW_REASONS = ("contradictions", "leaked", "empty_texts", "duplicates")

@@ -15,7 +15,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from rerank.metrics import CONFIDENCE
+from rerank.measure.metrics import CONFIDENCE
 
 Numbers = npt.NDArray[np.floating]
 Rows = npt.NDArray[np.intp]

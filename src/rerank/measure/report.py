@@ -1,4 +1,7 @@
-"""Print metrics/test.json as the table that a person wants to see: ``python -m rerank.report metrics/test.json``."""
+"""Print metrics/test.json as the table that a person wants to see.
+
+``python -m rerank.measure.report metrics/test.json``
+"""
 
 import json
 import sys
@@ -6,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rerank.errors import UserError, run
-from rerank.metrics import METRICS
+from rerank.measure.metrics import METRICS
 
 HEADINGS = {
     "ndcg@10": "nDCG@10",

@@ -13,8 +13,8 @@ from typing import Any
 
 import rerank
 from rerank.errors import UserError
-from rerank.parts import Part, Recipe
-from rerank.scoring import model_files, precision_here, score_part, scorer_of
+from rerank.serve.parts import Part, Recipe
+from rerank.serve.scoring import model_files, precision_here, score_part, scorer_of
 
 
 def _ray() -> Any:

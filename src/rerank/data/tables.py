@@ -1,4 +1,4 @@
-"""Turn tables of other kinds into parquet files: CSV and TSV here, JSON and judgment lists in `rerank.records`.
+"""Turn tables of other kinds into parquet files: CSV and TSV here, JSON and judgment lists in `rerank.data.records`.
 
 They come from elsewhere, so nothing is guessed and nothing repaired: what can't be read as it stands is named with
 its line. A column of a CSV or TSV file has the narrowest of these types that all its values have: true and false,
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import duckdb
 
+from rerank.data.pairs import quote
+from rerank.data.records import convert_json, convert_json_lines, convert_judgments
 from rerank.errors import NO_SPACE_WORDS, UserError
-from rerank.pairs import quote
-from rerank.records import convert_json, convert_json_lines, convert_judgments
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # Column type in DuckDB → what every value of such a column looks like, tried in this order. Text keeps its leading
@@ -98,12 +98,12 @@ def convert(folder: Path, *, source: str, csv_quote: str | None) -> None:
     """Replace each table below ``folder`` by a parquet file of the same stem; parquet files stay as they are.
 
     Args:
-        folder: what `rerank.fetch.fetch` made.
+        folder: what `rerank.data.fetch.fetch` made.
         source: where the tables come from, for the messages.
         csv_quote: the character that encloses the fields of a CSV or TSV file that hold its separator; doubled, it
             stands for itself. None when nothing does.
 
-    A CSV or TSV file needs a header. The other kinds are in `rerank.records`.
+    A CSV or TSV file needs a header. The other kinds are in `rerank.data.records`.
 
     Raises:
         UserError: for a table that can't be read as it stands, two of one stem, or an impossible quote.

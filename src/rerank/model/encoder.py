@@ -23,9 +23,9 @@ from torch import nn
 from tqdm import tqdm
 from transformers import AutoConfig
 
-from rerank.batching import by_length
 from rerank.errors import UserError
-from rerank.tokens import pair_tokens
+from rerank.model.batching import by_length
+from rerank.model.tokens import pair_tokens
 
 # Gives the scores of a batch, shape (pairs,) or (pairs, 1), from its tensors, see `PairTokens.batch`.
 Forward = Callable[[dict[str, torch.Tensor]], torch.Tensor]

@@ -19,8 +19,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rerank.errors import UserError
 from rerank.files import replacing
-from rerank.metrics import check_scores, per_user
-from rerank.model import resolve_precision
+from rerank.measure.metrics import check_scores, per_user
+from rerank.model.encoder import resolve_precision
 
 Record = Callable[[str, float, int], None]
 Scorer = Callable[[Any], npt.NDArray[np.floating]]
@@ -147,7 +147,7 @@ def arguments(
         rows_per_step: rows of the training data in a step; several processes share them, so that they follow the curve
             of one, and leave out what does not fill a step at the end of an epoch.
         head: names of the parameters that learn at the rate ``head_lr``.
-        precision: auto, fp32 or bf16, see `rerank.model.resolve_precision`.
+        precision: auto, fp32 or bf16, see `rerank.model.encoder.resolve_precision`.
 
     Raises:
         UserError: when the processes cannot share a step equally.

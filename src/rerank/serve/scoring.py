@@ -1,7 +1,7 @@
 """Score parquet files of pairs, of any size: a file after the other, or several at once on Ray; a batch at a time.
 
 The output has the same rows in the same order, with a column of scores. A file of it appears when it is whole, and one
-that is there already is not scored again: see `rerank.parts`.
+that is there already is not scored again: see `rerank.serve.parts`.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from rerank import stores
 from rerank.errors import UserError
-from rerank.parts import METADATA_KEY, SCORE, Part, Recipe, find_parts, unfinished
+from rerank.serve import stores
+from rerank.serve.parts import METADATA_KEY, SCORE, Part, Recipe, find_parts, unfinished
 
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 # So many rows are in memory at once, and of each column so many bytes of the file.
@@ -64,7 +64,9 @@ def model_files(folder: Path) -> list[str]:
     """
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise UserError(f"{folder}: holds no model: run `dvc repro` to train one, or `dvc pull` to fetch one")
-    from rerank import model  # torch takes seconds to import: not before the arguments are known to be right
+    from rerank.model import (
+        encoder as model,  # torch takes seconds to import: not before the arguments are known to be right
+    )
 
     if not model.has_head(folder):
         raise UserError(f"{folder}: gives embeddings, not scores: give a cross-encoder such as models/cross-encoder")
@@ -82,10 +84,10 @@ def _hash(folder: Path) -> str:
 
 
 def precision_here(engine: str) -> str:
-    """Return the precision that this process scores in with an engine, see `rerank.model.resolve_precision`."""
+    """Return the precision that this process scores in with an engine, see `rerank.model.encoder.resolve_precision`."""
     from sentence_transformers.util import get_device_name
 
-    from rerank import model
+    from rerank.model import encoder as model
 
     return model.resolve_precision("auto", "cpu" if engine == "openvino" else get_device_name().split(":")[0])
 
@@ -100,10 +102,10 @@ def scorer_of(folder: Path, *, precision: str = "auto", engine: str = "torch", p
         UserError: when there is no cross-encoder, or the engine is not installed or can't run it.
     """
     model_files(folder)
-    from rerank import model
+    from rerank.model import encoder as model
 
     if engine == "openvino":
-        from rerank.on_openvino import compiled
+        from rerank.model.openvino import compiled
 
         loaded = model.load(folder, device="cpu")
         forward = compiled(loaded, precision=precision)
@@ -127,7 +129,7 @@ def score_pairs(
     """Write ``pairs``, a parquet file or a folder of them, to ``output`` with a float32 column ``score``.
 
     Args:
-        pairs, output: paths or s3:// addresses, see `rerank.parts.find_parts`.
+        pairs, output: paths or s3:// addresses, see `rerank.serve.parts.find_parts`.
         on_ray: whether the workers of a Ray cluster do it, or this process.
         engine: see `scorer_of`.
 
@@ -136,8 +138,8 @@ def score_pairs(
     """
     precision, score_parts = precision_here, score_here
     if on_ray:
-        from rerank.scoring_on_ray import precision_there as precision
-        from rerank.scoring_on_ray import score_there as score_parts
+        from rerank.cluster.scoring_on_ray import precision_there as precision
+        from rerank.cluster.scoring_on_ray import score_there as score_parts
     parts = find_parts(pairs, output, context_column=context_column, text_column=text_column)
     recipe = Recipe(context_column, text_column, _hash(model_folder), precision=precision(engine), engine=engine)
     missing, changes = unfinished(parts, recipe, replace=parts[0].source == pairs)

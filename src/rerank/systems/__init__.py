@@ -1,0 +1,4 @@
+"""Candidate lists → scores of everything that ranks them.
+
+Imports data and model.
+"""
