@@ -1,0 +1,47 @@
+"""The command line of a stage: a named argument for each of its main's, and one line for a user's mistake."""
+
+import argparse
+import inspect
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+from rerank.errors import UserError, is_full_disk
+
+
+def parser(main: Callable[..., None]) -> argparse.ArgumentParser:
+    """Return a parser with ``--name`` for each parameter of ``main``: a text, a path, or a list of one of them.
+
+    A parameter without a default is required. The help is the docstring of main's module, and of main.
+    """
+    module = inspect.getmodule(main)
+    words = "\n\n".join(filter(None, (inspect.getdoc(module), inspect.getdoc(main))))
+    found = argparse.ArgumentParser(description=words, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, kind in typing.get_type_hints(main).items():
+        if name == "return":
+            continue
+        default = inspect.signature(main).parameters[name].default
+        inner = typing.get_args(kind) or (kind,)
+        found.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=Path if Path in inner else str,
+            nargs="+" if typing.get_origin(kind) is list else None,
+            required=default is inspect.Parameter.empty,
+            default=None if default is inspect.Parameter.empty else default,
+        )
+    return found
+
+
+def run(main: Callable[..., None], *args: object) -> None:
+    """Call ``main``, with ``args`` or what the command line names; a user's mistake is one line and exit code 1."""
+    given = {} if args else vars(parser(main).parse_args())
+    try:
+        main(*args, **given)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except Exception as error:
+        if is_full_disk(error):
+            words = " ".join(str(error).split())
+            sys.exit(f"error: the disk is full ({words}): free some space, or see `dvc gc --help`, and repeat")
+        raise
