@@ -62,6 +62,9 @@ def _imports(module: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rerank":
             below = str(node.module).split(".")[1:]
             found |= {"/".join([*below, alias.name]) for alias in node.names} | {"/".join(below)}
+        elif isinstance(node, ast.Constant) and module.name != "registry.py":
+            reader = re.fullmatch(r"rerank\.([\w.]+):\w+", str(node.value))
+            found |= {reader[1].replace(".", "/")} if reader else set()
     found = {name for name in found if (ROOT / f"src/rerank/{name}.py").is_file()}
     return found.union(*(_imports(ROOT / f"src/rerank/{name}.py") for name in found))
 

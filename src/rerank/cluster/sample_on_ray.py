@@ -20,7 +20,8 @@ import ray
 
 from rerank.cluster import on_ray
 from rerank.data import hashing, sampling
-from rerank.data.pairs import SourceColumns, check_counts, check_query, check_schema, select
+from rerank.data.pairs import SourceColumns, select
+from rerank.data.schema import check_columns, check_counts, check_query
 from rerank.errors import run
 from rerank.files import replacing, write_json
 from rerank.model.lengths import load_tokenizer, share_longer
@@ -41,7 +42,7 @@ def _pairs_of(block: pa.Table, columns: SourceColumns) -> duckdb.DuckDBPyConnect
 def check(
     pairs: ray.data.Dataset, *, source: str, columns: SourceColumns, max_grade: int, max_empty_share: float
 ) -> None:
-    """Check the rows as `rerank.data.pairs.check` does, whose errors it raises."""
+    """Check the rows as `rerank.data.schema.check` does, whose errors it raises."""
     sql = check_query(columns, max_grade=max_grade)
     blocks = on_ray.on_blocks(pairs, on_ray.query, name="source", sql=sql).to_pandas()
     counts = {"rows": 0}  # where no block has a row, none was counted
@@ -179,7 +180,7 @@ def main(source: str, base: Path, sampled: Path, metrics: Path) -> None:
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill})
         connection.execute("SET preserve_insertion_order = false")
         pairs = files.read()
-        check_schema(pairs.schema().base_schema, columns, source=source)
+        check_columns(pairs.schema().base_schema, columns.by_key(), source=source)
         pairs = pairs.select_columns(list(dict.fromkeys(columns.by_key().values())))
         check(
             pairs,

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from rerank.data.archives import KINDS, Meter, Metered, gunzip, is_tar, places, table_suffix, untar, unzip, write
+from rerank.data.archives import Meter, Metered, gunzip, is_tar, places, untar, unzip, write
+from rerank.data.formats import FORMATS, table_suffix
 from rerank.errors import NO_SPACE, UserError
 
 # A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
@@ -29,7 +30,7 @@ def _lone_name(file: Path, source: str) -> str:
         return f"{LONE_FILE}.parquet"
     name = urlsplit(source).path if "://" in source else source
     suffix = table_suffix(PurePosixPath(name))
-    tables = [table for kind in KINDS for table in kind if table != ".parquet"]
+    tables = [table for table in FORMATS if table != ".parquet"]
     if suffix not in tables:
         raise UserError(
             f"{source}: begins with {start!r}, so it is neither a parquet file nor an archive, and its name does not "
@@ -135,14 +136,14 @@ def _download(source: str, target: Path, *, max_bytes: int) -> None:
             file.rename(target / _lone_name(file, source))
 
 
-def fetch(source: str, target: Path, *, max_bytes: int) -> None:
-    """Create the folder ``target`` with the tables of ``source``; on failure it may be left half-written.
+def fetch(source: str, target: Path, *, max_bytes: int) -> int:
+    """Create the folder ``target`` with the tables of ``source`` and return how many; a failure may leave some.
 
     Args:
         source: a .parquet file, another table (.csv, .tsv, .json, .jsonl, or .txt for a judgment list), either of them
             gzipped, a folder of them, or a zip or tar.gz of these: a path, or an address that DVC can read (https://,
             s3://, remote://NAME/path). What a lone file is decides its content, and its name only where that can't.
-            Of a folder or an archive stay only the kinds that `rerank.data.archives.KINDS` prefers.
+            Of a folder or an archive stay only the kinds that `rerank.data.formats` prefers.
         target: folder to create; nothing in it is packed.
         max_bytes: neither the source nor what it unpacks to may be larger.
 
@@ -157,6 +158,7 @@ def fetch(source: str, target: Path, *, max_bytes: int) -> None:
             for path in packed:
                 gunzip(path, path.with_suffix(""), source=f"{source}: {path.relative_to(target)}", meter=meter)
                 path.unlink()
-    if not any(path.is_file() for path in target.rglob("*")):
-        suffixes = ", ".join(suffix for kind in KINDS for suffix in kind)
+    if not (files := sum(path.is_file() for path in target.rglob("*"))):
+        suffixes = ", ".join(FORMATS)
         raise UserError(f"{source}: holds no table ({suffixes}): write one there, or correct `source` in params.yaml")
+    return files
