@@ -183,7 +183,7 @@ def test_an_unreachable_endpoint_is_one_line(project: Path) -> None:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
         keys = {**KEYS, "AWS_ENDPOINT_URL": address}
-        message = f"can't be fetched (Could not connect to the endpoint URL: \"{address}"
+        message = f"can't be reached (Could not connect to the endpoint URL: \"{address}"
         said = fails(project, "s3://pairs/pairs.zip", message, **keys)
     assert f"failed to reproduce 'pull': Could not connect to the endpoint URL: \"{address}" in said
 

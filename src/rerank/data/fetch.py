@@ -1,17 +1,15 @@
 """Fetch the source of the pairs into a folder of tables: from a path, the web or a bucket, unpacked.
 
-What comes from elsewhere is not trusted: see `rerank.data.archives`. Addresses go through DVC's own file systems, so
-that ``remote://NAME/path``, endpoints and keys are those that DVC has for the dependency ``source``.
+What comes from elsewhere is not trusted: see `rerank.data.archives`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from rerank.data.archives import Meter, Metered, gunzip, is_tar, places, untar, unzip, write
 from rerank.data.formats import FORMATS, table_suffix
-from rerank.errors import NO_SPACE, UserError
+from rerank.data.stores import explaining, is_local, located
+from rerank.errors import UserError
 
 # A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
 # after `pull`.
@@ -74,60 +72,22 @@ def _copy(source: str, target: Path, *, max_bytes: int) -> None:
                 write(Metered(stream, meter), target / place)
 
 
-@contextmanager
-def _explaining(source: str) -> Iterator[None]:
-    """Turn what DVC's file systems raise for a source that can't be had into one line that names it."""
-    from aiohttp import ClientError
-    from botocore.exceptions import BotoCoreError, NoCredentialsError
-    from dvc.config import RemoteNotFoundError
-    from dvc.exceptions import DvcException
-    from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
-
-    try:
-        yield
-    except RemoteNotFoundError as error:
-        raise UserError(f"{source}: {error}: see `dvc remote list`, and add it with `dvc remote add`") from None
-    except NoCredentialsError as error:
-        raise UserError(
-            f"{source}: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or put the keys into "
-            ".dvc/config.local with `dvc remote modify --local`"
-        ) from None
-    except (BotoCoreError, ClientError, DvcException, AuthError, ConfigError, RemoteMissingDepsError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            raise
-        # fsspec says "not found" of every failure of a web server, and has the reason as the cause
-        cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
-        words = " ".join(str(cause).split()) or type(cause).__name__
-        if isinstance(cause, PermissionError):
-            raise UserError(f"{source}: access is refused ({words}): check the keys and what they may read") from None
-        if isinstance(cause, FileNotFoundError):
-            raise UserError(f"{source}: not found ({words}): correct the bucket or path in `source`") from None
-        raise UserError(f"{source}: can't be fetched ({words}): check address, endpoint, keys and network") from None
-    except ValueError as error:
-        if "Invalid endpoint" not in str(error):
-            raise
-        raise UserError(f"{source}: {error}: begin endpointurl with https:// in `dvc remote modify`") from None
-
-
 def _download(source: str, target: Path, *, max_bytes: int) -> None:
-    from dvc.config import Config
-    from dvc.fs import parse_external_url
-
-    with _explaining(source):
-        fs, path = parse_external_url(source, config=Config.from_cwd())
-        info = fs.info(path)
+    with explaining(source):
+        store, path = located(source)
+        info = store.info(path)
         if info["type"] == "directory":
-            names = sorted(name for name in fs.find(path) if not name.endswith("/"))
-            found = places(source, ["/".join(fs.relparts(name, path)) for name in names])
+            names = sorted(name for name in store.find(path) if not name.endswith("/"))
+            found = places(source, [name.removeprefix(path.rstrip("/") + "/") for name in names])
             files = [(name, target / place) for name, place in zip(names, found, strict=True) if place]
-            size = sum(fs.size(name) or 0 for name, _ in files)
+            size = sum(store.size(name) or 0 for name, _ in files)
         else:
             files = [(path, target / ".download")]
             size = info.get("size")
         with Meter(source, "downloading", size=size, max_bytes=max_bytes) as meter:
             for name, place in files:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                fs.get_file(name, str(place), callback=meter)
+                store.get_file(name, str(place), callback=meter)
     if info["type"] != "directory":
         file = target / ".download"
         if _unpack(file, target, source=source, max_bytes=max_bytes):
@@ -151,7 +111,7 @@ def fetch(source: str, target: Path, *, max_bytes: int) -> int:
         UserError: when the source is missing, refused, unreachable, damaged, hostile or too large.
     """
     target.mkdir()
-    transfer = _download if "://" in source else _copy
+    transfer = _copy if is_local(source) else _download
     transfer(source, target, max_bytes=max_bytes)
     if packed := sorted(target.rglob("*.gz")):
         with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rerank.data import stores
 from rerank.errors import UserError
-from rerank.serve import stores
 
 SCORE = "score"
 METADATA_KEY = b"rerank.score"
@@ -71,17 +71,17 @@ def _rows(source: str, *, context_column: str, text_column: str) -> int:
 
 
 def _is_inside(address: str, folder: str) -> bool:
-    inner, outer = (place if stores.in_bucket(place) else str(Path(place).resolve()) for place in (address, folder))
+    inner, outer = (str(Path(place).resolve()) if stores.is_local(place) else place for place in (address, folder))
     return PurePosixPath(inner).is_relative_to(outer)
 
 
 def _addresses(pairs: str, output: str) -> list[tuple[str, str, str]]:
     """Return source, target and version of every part."""
     parent = Path(output).parent
-    if not stores.in_bucket(output) and not parent.is_dir():
+    if stores.is_local(output) and not parent.is_dir():
         raise UserError(f"{output}: the folder {parent} does not exist: create it, or give another --output")
     if stores.is_file(pairs):
-        if not stores.in_bucket(output) and Path(output).is_dir():
+        if stores.is_local(output) and Path(output).is_dir():
             raise UserError(f"{output}: is a folder: give the path of a file as --output")
         return [(pairs, output, stores.version(pairs))]
     versions = stores.parquet_files(pairs)

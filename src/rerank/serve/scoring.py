@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from rerank.data import stores
 from rerank.errors import UserError
-from rerank.serve import stores
 from rerank.serve.parts import METADATA_KEY, SCORE, Part, Recipe, find_parts, unfinished
 
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]
