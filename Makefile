@@ -1,46 +1,53 @@
-# repro: the whole pipeline · test · bench: how fast · lint · lock: renew the requirements. Each makes the virtual
-# environment first; test and bench add the extras.
+# repro: the whole pipeline · experiments: what was tried · test · lint · bench: how fast · lock: renew the requirements.
+# Each makes the virtual environment first; test, lint and bench add the tools, test and bench Ray and OpenVINO.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = PATH="$$(cd "$(VENV)" && pwd)/bin:$$PATH"
 
-.PHONY: repro test bench lint lock environment extras
+.PHONY: repro experiments test lint bench lock environment tools extras
 
 repro: environment
 	@$(RUN) dvc repro
-	@$(RUN) PYTHONPATH=src python -m rerank.measure.report metrics/test.json
-	@echo "plots: $$(ls plots/*.png | tr '\n' ' ')"
+	@$(RUN) PYTHONPATH=src python -m rerank.measure.report --evaluation data/evaluation.json
+	@echo "plots: $$(ls plots/*/*.png | tr '\n' ' ')"
 
-test: extras
+EXPERIMENTS = dvc exp show --only-changed
+experiments: environment
+	@$(RUN) $(EXPERIMENTS)
+
+test: tools extras
 	@$(RUN) python -m pytest
 
-bench: extras
+lint: tools
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@$(RUN) PYTHONPATH=src lint-imports --no-logo
+
+bench: tools extras
 	@$(RUN) PYTHONPATH=src python benchmarks/sample.py
 	@$(RUN) PYTHONPATH=src python benchmarks/pipeline.py
 	@$(RUN) dvc repro --quiet
 	@$(RUN) PYTHONPATH=src python benchmarks/models.py
 
-lint: environment
-	@$(RUN) ruff check .
-	@$(RUN) ruff format --check .
-	@$(RUN) mypy
-
 COMPILE = pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host \
-	--no-emit-find-links pyproject.toml --extra dev
-PLAIN = grep -v -e '^\#' -e '^$$' "$(VENV)/lock.txt" | sed 's/+cpu$$//'
+	--no-emit-find-links pyproject.toml --output-file "$(VENV)/lock.txt"
 MADE = \# Made by `make lock` from pyproject.toml: do not edit.
+PLAIN = grep -v -e '^\#' -e '^$$' "$(VENV)/lock.txt" | sed 's/+cpu$$//'
+MORE = { echo '$(MADE)'; $(PLAIN) | grep -v -x -F -f requirements.txt; }
 
-lock: environment
-	@$(RUN) $(COMPILE) --upgrade --output-file "$(VENV)/lock.txt"
-	@{ echo '$(MADE)'; $(PLAIN); } > requirements.txt
-	@$(RUN) $(COMPILE) --extra ray --extra openvino --constraint requirements.txt --output-file "$(VENV)/lock.txt"
-	@{ echo '$(MADE)'; $(PLAIN) | grep -v -x -F -f requirements.txt; } > requirements-extras.txt
+lock: tools
+	@rm -f "$(VENV)/lock.txt"
+	@$(RUN) $(COMPILE) --extra dev --extra ray --extra openvino --upgrade && $(PLAIN) > "$(VENV)/all.txt"
+	@$(RUN) $(COMPILE) --constraint "$(VENV)/all.txt" && { echo '$(MADE)'; $(PLAIN); } > requirements.txt
+	@$(RUN) $(COMPILE) --constraint "$(VENV)/all.txt" --extra dev && $(MORE) > requirements-dev.txt
+	@$(RUN) $(COMPILE) --constraint "$(VENV)/all.txt" --extra ray --extra openvino && $(MORE) > requirements-extras.txt
 
-# The lock's content is compared, not its date, and recorded last: an interrupted installation is taken up again.
+# A lock's content is compared, not its date, and recorded last: an interrupted installation is taken up again.
 # src is put on the path by a .pth file, so that nothing outside the lock is needed to build a package.
 environment:
 	@cmp -s requirements.txt "$(VENV)/installed.txt" && "$(VENV)/bin/python" -c '' 2>/dev/null || { \
-	rm -f "$(VENV)/installed.txt" && \
+	rm -f "$(VENV)/installed"*.txt && \
 	{ "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	echo "error: $(PYTHON) is missing or older than Python 3.11: install one, or name it: make PYTHON=/path/to/python3" >&2; \
 	exit 1; }; } && \
@@ -53,9 +60,16 @@ environment:
 	pathlib.Path(sysconfig.get_path("purelib"), "rerank.pth").write_text(str(pathlib.Path("src").resolve()) + "\n")' && \
 	cp requirements.txt "$(VENV)/installed.txt"; }
 
+tools: environment
+	@$(call add,requirements-dev)
+
 # What is not needed to reproduce: Ray and OpenVINO.
 extras: environment
-	@cmp -s requirements-extras.txt "$(VENV)/installed-extras.txt" || { \
-	echo "installing requirements-extras.txt into $(VENV)" && \
-	"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-extras.txt && \
-	cp requirements-extras.txt "$(VENV)/installed-extras.txt"; }
+	@$(call add,requirements-extras)
+
+define add
+cmp -s $(1).txt "$(VENV)/installed-$(1).txt" || { \
+	echo "installing $(1).txt into $(VENV)" && \
+	"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt -r $(1).txt && \
+	cp $(1).txt "$(VENV)/installed-$(1).txt"; }
+endef

@@ -2,17 +2,16 @@
 
 import ast
 import importlib
-import inspect
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rerank.systems.registry import SYSTEMS
 from ruamel.yaml import YAML
 
-from rerank.data.pairs import SourceColumns
-from rerank.params import SCHEMA
+from rerank import params
+from rerank.command import parser
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = [ROOT, *sorted(file.parent for file in ROOT.glob("tasks/*/dvc.yaml"))]
@@ -27,8 +26,8 @@ STAGES = pytest.mark.parametrize(
         for name in stages
     ],
 )
-# Imported everywhere; they only read params, report errors and write files, so no result depends on them.
-PLUMBING = {"errors", "files", "params", "measure/report"}
+# What only carries bytes or words: no output of a stage depends on it, and a better message costs no training.
+CARRIERS = {"errors", "files", "command", "params", "data/fetch", "data/archives", "data/stores", "measure/report"}
 
 
 def _src(folder: Path) -> str:
@@ -39,7 +38,7 @@ def _src(folder: Path) -> str:
 def _module(folder: Path, name: str) -> str:
     """Return the name of the stage module that a stage runs."""
     found = re.match(
-        rf"PYTHONPATH={_src(folder)} (?:python|\${{launcher}}) -m stages\.(\w+) ", PIPELINES[folder][name]["cmd"]
+        rf"PYTHONPATH={_src(folder)} (?:python|\${{launcher}}) -m stages\.(\w+) --", PIPELINES[folder][name]["cmd"]
     )
     assert found, PIPELINES[folder][name]["cmd"]
     return found[1]
@@ -67,33 +66,65 @@ def _imports(module: Path) -> set[str]:
     return found.union(*(_imports(ROOT / f"src/rerank/{name}.py") for name in found))
 
 
+def code_of(folder: Path, name: str) -> set[str]:
+    """Return the code that decides the bytes of a stage's outputs: what it imports, and the scorers that it names."""
+    stage, src, module = PIPELINES[folder][name], _src(folder), _module(folder, name)
+    used = _imports(ROOT / f"src/stages/{module}.py")
+    for system in re.findall(r"(\w+)(?:=\S+)?", stage["cmd"].partition("--systems ")[2]):
+        if system in SYSTEMS:
+            scorer = SYSTEMS[system].scorer.partition(":")[0].removeprefix("rerank.").replace(".", "/")
+            used |= {scorer} | _imports(ROOT / f"src/rerank/{scorer}.py")
+    return {f"{src}/stages/{module}.py"} | {f"{src}/rerank/{one}.py" for one in used - CARRIERS}
+
+
 @STAGES
 def test_a_stage_runs_a_module_of_its_own_checkout_that_has_tests(folder: Path, name: str) -> None:
     module = _module(folder, name)
-    assert folder != ROOT or module == name
+    assert name.startswith(module)
     assert (ROOT / f"src/stages/{module}.py").exists()
     assert (ROOT / f"tests/test_{module}.py").exists()
 
 
 @STAGES
-def test_a_stage_says_what_it_does_and_depends_on_the_code_that_it_imports(folder: Path, name: str) -> None:
-    stage, src, module = PIPELINES[folder][name], _src(folder), _module(folder, name)
+def test_a_stage_says_what_it_does_and_depends_on_the_code_that_decides_its_outputs(folder: Path, name: str) -> None:
+    stage, src = PIPELINES[folder][name], _src(folder)
     assert stage["desc"]
-    used = _imports(ROOT / f"src/stages/{module}.py") - PLUMBING
-    expected = {f"{src}/stages/{module}.py"} | {f"{src}/rerank/{one}.py" for one in used}
-    assert {dep for dep in stage["deps"] if dep.startswith(f"{src}/")} == expected
+    assert {dep for dep in stage["deps"] if dep.startswith(f"{src}/")} == code_of(folder, name)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_metric_a_picture_or_a_sentence_of_the_card_does_not_train_again(folder: Path) -> None:
+    for name in PIPELINES[folder]:
+        if name.startswith("train"):
+            code = " ".join(code_of(folder, name))
+            assert not re.search(r"metrics\.py|figures|card|report|registry|sampling|formats|evaluat", code), code
+
+
+def test_what_computes_depends_on_the_versions_of_the_libraries() -> None:
+    for folder, stages in PIPELINES.items():
+        for name, stage in stages.items():
+            computes = name.startswith(("train", "score", "evaluate"))
+            assert (f"{_src(folder).removesuffix('src')}requirements.txt" in stage["deps"]) == computes, name
 
 
 @STAGES
 def test_every_path_in_a_command_is_tracked_and_the_other_way_round(folder: Path, name: str) -> None:
     stage = PIPELINES[folder][name]
-    tracked = {dep for dep in stage["deps"] if not dep.startswith(f"{_src(folder)}/")}
+    tracked = {dep for dep in stage["deps"] if "/src/" not in f"/{dep}" and not dep.endswith("requirements.txt")}
     tracked |= set(_files(stage.get("outs", []) + stage.get("metrics", []) + stage.get("plots", [])))
-    words = [word.strip("'\"") for word in stage["cmd"].split()[4:] if not word.startswith("${item.")]
+    words = {word.partition("=")[2] or word for word in stage["cmd"].split()[4:] if "/" in word}
     for word in words:
         assert any(path == word or path.startswith(word + "/") for path in tracked), f"{word} is not tracked"
-    for path in tracked:
-        assert any(path == word or path.startswith(word + "/") for word in words), f"{path} is not in the command"
+    for path in tracked - {"${source}", "${documents}"}:
+        assert any((path + "/").startswith(word + "/") or word.startswith(path + "/") for word in words), path
+
+
+@STAGES
+def test_a_command_gives_its_module_the_arguments_that_it_has(folder: Path, name: str) -> None:
+    """And no text of a user: a source reaches its stage as a param, never through a shell."""
+    command = PIPELINES[folder][name]["cmd"]
+    parser(importlib.import_module(f"stages.{_module(folder, name)}").main).parse_args(command.split()[4:])
+    assert set(re.findall(r"\$\{(\w+)", command)) <= {"launcher", "item"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -102,7 +133,7 @@ def test_what_a_stage_of_a_pipeline_reads_is_there_or_made_by_another(folder: Pa
     made = {
         path.replace("${item.loss}", value)
         for stage in stages
-        for path in _files(stage.get("outs", []) + stage.get("metrics", []))
+        for path in _files(stage.get("outs", []) + stage.get("metrics", []) + stage.get("plots", []))
         for value in stage.get("matrix", {}).get("loss", [""])
     }
     for stage in stages:
@@ -124,36 +155,34 @@ def test_every_param_of_a_file_is_declared_by_a_stage_and_every_declared_param_i
     own = set(YAML(typ="safe").load(folder / "params.yaml"))
     project = set(YAML(typ="safe").load(ROOT / "params.yaml"))
     entries = [stage.get("params", []) for stage in PIPELINES[folder].values()]
-    declared = set().union(*(_params(params, file="") for params in entries))
+    declared = set().union(*(_params(entry, file="") for entry in entries))
     declared |= set(re.findall(r"\$\{(\w+)\}", (folder / "dvc.yaml").read_text()))
-    assert declared == own <= set(SCHEMA)
-    for params in entries:
-        inherited = _params(params, file="../../params.yaml")
+    assert declared == own <= set(params.KEYS)
+    for entry in entries:
+        inherited = _params(entry, file="../../params.yaml")
         assert inherited <= project and not inherited & own
 
 
 def test_every_known_param_is_in_some_file() -> None:
-    assert set(SCHEMA) == set().union(*(YAML(typ="safe").load(folder / "params.yaml") for folder in FOLDERS))
+    assert set(params.KEYS) == set().union(*(YAML(typ="safe").load(folder / "params.yaml") for folder in FOLDERS))
 
 
 @STAGES
 def test_a_stage_reads_exactly_the_params_that_it_declares(folder: Path, name: str) -> None:
-    """By key, as the columns of the source, or as the keyword arguments of its core."""
-    module = _module(folder, name)
-    source = (ROOT / f"src/stages/{module}.py").read_text()
-    read = set(re.findall(r"params(?:\[|\.pop\()['\"](\w+)['\"]", source))
-    if "SourceColumns.from_params(params)" in source or "sampling.from_params(params)" in source:
-        read |= {field.name for field in fields(SourceColumns)}
-    if "sampling.from_params(params)" in source:
-        read |= {"whole_labels"}
-    if "**params" in source or "**core" in source:
-        core = getattr(importlib.import_module(f"stages.{module}"), module)
-        read |= {key for key in inspect.signature(core).parameters if key in SCHEMA}
-    if module == "base":
-        read |= set(re.findall(r'"(base_\w+|bi_encoder\w*)"', source))
-    if "matrix" in PIPELINES[folder][name]:
-        read -= set(PIPELINES[folder][name]["matrix"])  # comes with the command
-    assert read == _params(PIPELINES[folder][name].get("params", []))
+    """The model that its module asks for has these fields; those with a default may be left out."""
+    source = (ROOT / f"src/stages/{_module(folder, name)}.py").read_text()
+    models = re.findall(r"declared\((\w+), ", source)
+    assert len(models) == ("params" in PIPELINES[folder][name])
+    for model in models:
+        fields = getattr(params, model).model_fields
+        declared = _params(PIPELINES[folder][name]["params"])
+        assert {key for key, field in fields.items() if field.is_required()} <= declared <= set(fields)
+
+
+def test_a_key_means_the_same_to_every_stage() -> None:
+    for model in params.MODELS:
+        for key, field in model.model_fields.items():
+            assert repr(field) == repr(params.KEYS[key]), key
 
 
 def test_every_param_has_a_comment_on_what_it_changes() -> None:

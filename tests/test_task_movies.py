@@ -30,10 +30,9 @@ def options(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[..., P
         "source": "sample/judgments.csv",
         "documents": "sample/documents.csv",
         "base_model": folder / "cross-encoder",
-        "base_revision": "null",
         "max_length": 128,
     }
-    shared = {"bi_encoder": folder / "bi-encoder", "bootstrap_samples": 100}
+    shared = {"bi_encoder": folder / "bi-encoder"}
     task = [f"-S {key}={value}" for key, value in params.items()]
     return " ".join([*task, *(f"-S ../../params.yaml:{key}={value}" for key, value in shared.items())])
 
@@ -58,16 +57,18 @@ def test_the_sample_is_a_small_search_set_with_some_documents_missing() -> None:
 
 def test_every_system_is_measured_per_query_and_nothing_is_trained(task: tuple[Path, str]) -> None:
     folder, printed = task
-    metrics = json.loads((folder / "metrics/test.json").read_text())
-    assert list(metrics["systems"]) == SYSTEMS
-    assert metrics["users"] == 12
-    assert {"ndcg@10", "mrr@10", "map", "precision@10"} <= metrics["systems"]["cross_encoder"].keys()
-    assert "cross_encoder against" in printed and "candidates a second" in printed
-    assert pd.read_parquet(folder / "data/scores/test.parquet").columns.tolist()[3:] == SYSTEMS
+    measured = json.loads((folder / "data/evaluation.json").read_text())
+    assert list(measured["systems"]) == SYSTEMS
+    assert measured["users"] == 12
+    assert {"ndcg@10", "mrr@10", "map", "precision@10"} <= measured["systems"]["cross_encoder"].keys()
+    assert list(json.loads((folder / "metrics/test.json").read_text())["ndcg@10"]) == SYSTEMS
+    assert "p = " in printed and "candidates a second" in printed
+    scores = pd.read_parquet(folder / "data/scores/untrained/test.parquet")
+    assert scores.columns.tolist()[3:] == ["score/bm25", "score/bi_encoder"]
 
 
 def test_lost_judgments_are_counted(task: tuple[Path, str]) -> None:
-    counts = json.loads((task[0] / "metrics/data.json").read_text())
+    counts = json.loads((task[0] / "data/judged/counts.json").read_text())
     assert counts["judgments"] == {"rows": 274, "queries": 12, "documents": 65, "relevant": 55}
     assert (counts["dropped"]["without_text"], counts["dropped_relevant"]["without_text"]) == (6, 2)
     assert counts["judged"]["rows"] == 268
@@ -75,7 +76,7 @@ def test_lost_judgments_are_counted(task: tuple[Path, str]) -> None:
 
 def test_the_example_is_shown_best_first_with_its_grades(task: tuple[Path, str]) -> None:
     folder, printed = task
-    lines = (folder / "metrics/example.md").read_text().splitlines()
+    lines = (folder / "data/example.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
     assert lines[0] == "# vietnam war"
     assert [float(row[1]) for row in cells] == sorted((float(row[1]) for row in cells), reverse=True)
@@ -92,7 +93,7 @@ def test_the_example_is_shown_best_first_with_its_grades(task: tuple[Path, str])
 def test_pictures_and_their_points_are_in_git_and_data_and_models_are_not(task: tuple[Path, str]) -> None:
     folder, _ = task
     tracked = command(folder, "git ls-files").splitlines()
-    assert {"metrics/test.json", "metrics/example.md", "plots/ndcg.png", "plots/ndcg.csv", "dvc.lock"} <= set(tracked)
+    assert {"metrics/test.json", "plots/test/ndcg.png", "plots/test/ndcg.csv", "dvc.lock"} <= set(tracked)
     assert {Path(name).stem for name in tracked if name.startswith("plots/")} == {
         "ndcg",
         "gain",
@@ -108,7 +109,7 @@ def test_running_it_again_does_nothing_and_forced_gives_the_same_bytes(task: tup
     folder, _ = task
     assert "up to date" in command(folder, "dvc repro")
     lock = (folder / "dvc.lock").read_bytes()
-    command(folder, "dvc repro --force join evaluate plot show")
+    command(folder, "dvc repro --force join score_untrained score evaluate plot show")
     assert (folder / "dvc.lock").read_bytes() == lock
     assert command(folder, "git status --porcelain") == ""
 
@@ -116,8 +117,8 @@ def test_running_it_again_does_nothing_and_forced_gives_the_same_bytes(task: tup
 def test_another_example_query_scores_nothing_again(task: tuple[Path, str]) -> None:
     folder, _ = task
     printed = command(folder, "dvc exp run -S 'example_query=World War II'")
-    assert "Running stage 'show'" in printed and "Running stage 'evaluate'" not in printed
-    assert "Das Boot" in (folder / "metrics/example.md").read_text()
+    assert "Running stage 'show'" in printed and "Running stage 'score" not in printed
+    assert "Das Boot" in (folder / "data/example.md").read_text()
     command(folder, "git reset --quiet --hard")
 
 
@@ -138,4 +139,4 @@ def test_a_mistake_is_one_line_and_leaves_the_committed_results(
     assert "Traceback" not in printed, printed
     assert words in printed, printed
     command(folder, "git reset --quiet --hard")
-    assert (folder / "metrics/test.json").exists() and (folder / "plots/ndcg.png").exists()
+    assert (folder / "metrics/test.json").exists() and (folder / "plots/test/ndcg.png").exists()

@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML, YAMLError
@@ -137,7 +136,7 @@ class Evaluate(Params):
 
 class Plot(Params):
     task: Literal["ranking", "similarity", "duplicates"]
-    favourite_pattern: str | None = Field(description="a regular expression")
+    favourite_pattern: str | None = Field(None, description="a regular expression")
 
     @field_validator("favourite_pattern")
     @classmethod
@@ -198,11 +197,12 @@ def allowed(key: str) -> str:
     noun = next((nouns[kind] for kind in kinds if kind in nouns), "a list of texts")
     if field.annotation == list[str]:
         noun = "a list of texts"
-    words = {Gt: "above", Ge: "at least", Le: "at most"}
+    words = {"gt": "above", "ge": "at least", "le": "at most"}
     limits = [
-        f"{words[type(limit)]} {getattr(limit, type(limit).__name__.lower()):g}"
+        f"{word} {getattr(limit, name):g}"
         for limit in field.metadata
-        if type(limit) in words
+        for name, word in words.items()
+        if hasattr(limit, name)
     ]
     return " ".join([noun, " and ".join(limits)]).strip() + null
 
