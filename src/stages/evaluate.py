@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rerank.command import run
 from rerank.files import rounded, write_json
-from rerank.measure.by_task import MEASURING
-from rerank.measure.report import report, summary
+from rerank.measure.by_task import MEASURING, summary
+from rerank.measure.report import report
 from rerank.measure.scores import read
 from rerank.params import Evaluate, declared
 

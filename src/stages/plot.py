@@ -7,8 +7,8 @@ two commits. Nothing is scored again and torch is not imported.
 from pathlib import Path
 
 from rerank.command import run
-from rerank.measure.by_task import MEASURING
 from rerank.measure.pictures import drawing, lists, training
+from rerank.measure.pictures.by_task import DRAW
 from rerank.measure.report import read as read_evaluation
 from rerank.measure.scores import check_rows, read, read_pairs
 from rerank.params import Plot, declared
@@ -22,7 +22,7 @@ def main(*, split: Path, scores: list[Path], evaluation: Path, plots: Path, curv
     pairs = read_pairs(split)["test"]
     check_rows(test, pairs, file=scores[0] / "test.parquet", other=split / "test.parquet")
     with drawing.styled():
-        pictures, points = MEASURING[params.task].draw(
+        pictures, points = DRAW[params.task](
             validation,
             test,
             evaluation=measured,

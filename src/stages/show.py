@@ -13,12 +13,12 @@ from rerank.measure.scores import check_rows, read, read_pairs
 from rerank.params import Show, declared
 
 
-def main(*, split: Path, scores: list[Path], example: Path) -> None:
+def main(*, judged: Path, scores: list[Path], example: Path) -> None:
     """Read the test pairs and their scores; print the table and write it to EXAMPLE as Markdown."""
     params = declared(Show, "show")
-    pairs = read_pairs(split)["test"]
+    pairs = read_pairs(judged)["test"]
     _, test = read(scores)
-    check_rows(test, pairs, file=scores[0] / "test.parquet", other=split / "test.parquet")
+    check_rows(test, pairs, file=scores[0] / "test.parquet", other=judged / "test.parquet")
     ranked = ranked_example(pairs, test, query=params.example_query)
     with replacing(example) as partial:
         partial.write_text(as_markdown(ranked, query=params.example_query or ""), encoding="utf-8")

@@ -1,6 +1,5 @@
-"""How each task of `rerank.tasks` is measured and drawn: one entry a task."""
+"""How each task of `rerank.tasks` is measured: one entry a task; how it is drawn stands in `rerank.measure.pictures`."""
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,37 +16,27 @@ class Measuring:
         headings: metric → what tables call it, ``main`` first.
         evaluate: ``(validation, test, *, max_grade, seed, samples) -> dict``, the content of data/evaluation.json.
         sizes: what was measured, in words, from that content.
-        drawer: ``module:function`` of ``(validation, test, *, evaluation, favourites) -> (pictures, points)``, by file
-            name without ending; imported when it draws.
     """
 
     main: str
     headings: Mapping[str, str]
     evaluate: Callable[..., dict[str, Any]]
     sizes: Callable[[dict[str, Any]], str]
-    drawer: str
-
-    def draw(self, *args: Any, **options: Any) -> tuple[dict, dict]:
-        """Call the function that ``drawer`` names."""
-        return pkgutil.resolve_name(self.drawer)(*args, **options)
 
 
 MEASURING = {
-    "ranking": Measuring(
-        ranking.MAIN, ranking.HEADINGS, ranking.evaluate, ranking.sizes, "rerank.measure.pictures.ranking:draw"
-    ),
-    "similarity": Measuring(
-        similarity.MAIN,
-        similarity.HEADINGS,
-        similarity.evaluate,
-        similarity.sizes,
-        "rerank.measure.pictures.similarity:draw",
-    ),
-    "duplicates": Measuring(
-        duplicates.MAIN,
-        duplicates.HEADINGS,
-        duplicates.evaluate,
-        duplicates.sizes,
-        "rerank.measure.pictures.duplicates:draw",
-    ),
+    "ranking": Measuring(ranking.MAIN, ranking.HEADINGS, ranking.evaluate, ranking.sizes),
+    "similarity": Measuring(similarity.MAIN, similarity.HEADINGS, similarity.evaluate, similarity.sizes),
+    "duplicates": Measuring(duplicates.MAIN, duplicates.HEADINGS, duplicates.evaluate, duplicates.sizes),
 }
+
+
+def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Return the few values that `dvc metrics show` shows: the main metric of every system, the gain and its p."""
+    comparison = evaluation["comparison"]
+    metric = comparison["metric"]
+    return {
+        metric: {system: measured[metric]["value"] for system, measured in evaluation["systems"].items()},
+        "gain": comparison["difference"]["value"],
+        "p_value": comparison["p_value"],
+    }

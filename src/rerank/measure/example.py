@@ -50,22 +50,19 @@ def example(pairs: pd.DataFrame, scores: pd.DataFrame, *, query: str | None) -> 
     )
 
 
-def _table(ranked: pd.DataFrame, documents: list[str], form: str) -> str:
-    rows = [
-        (f"{row.rank}", f"{row.score:.2f}", f"{row.grade}", document)
-        for row, document in zip(ranked.itertuples(), documents, strict=True)
-    ]
-    return tabulate(rows, HEADINGS, form, colalign=ALIGNED, disable_numparse=True)
+def _rows(ranked: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+    return [(f"{row.rank}", f"{row.score:.2f}", f"{row.grade}", str(row.document)) for row in ranked.itertuples()]
 
 
 def as_text(ranked: pd.DataFrame) -> str:
     """Return aligned columns with a heading."""
-    return _table(ranked, ranked["document"].tolist(), "plain")
+    return tabulate([HEADINGS, *_rows(ranked)], tablefmt="plain", colalign=ALIGNED, disable_numparse=True)
 
 
 def as_markdown(ranked: pd.DataFrame, *, query: str) -> str:
     """Return a heading with the query and the table, in which no title can break out of its cell."""
-    table = _table(ranked, ranked["document"].map(_escaped).tolist(), "pipe")
+    rows = [(*numbers, _escaped(document)) for *numbers, document in _rows(ranked)]
+    table = tabulate(rows, HEADINGS, "pipe", colalign=ALIGNED, disable_numparse=True)
     return f"# {_escaped(' '.join(query.split()))}\n\n{table}\n"
 
 

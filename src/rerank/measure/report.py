@@ -15,17 +15,6 @@ from rerank.measure.by_task import MEASURING
 from rerank.systems.registry import SYSTEMS
 
 
-def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Return the few values that `dvc metrics show` shows: the main metric of every system, the gain and its p."""
-    comparison = evaluation["comparison"]
-    metric = comparison["metric"]
-    return {
-        metric: {system: measured[metric]["value"] for system, measured in evaluation["systems"].items()},
-        "gain": comparison["difference"]["value"],
-        "p_value": comparison["p_value"],
-    }
-
-
 def report(evaluation: dict[str, Any]) -> str:
     """Return the sizes, a table with a row a system, and the comparison below it."""
     measuring = MEASURING[evaluation["task"]]
