@@ -1,84 +1,162 @@
-"""Ranking metrics of each user's candidate list, their confidence intervals and the paired test.
+"""Ranking metrics of each user's candidate list: one entry a metric in `METRICS`, which tables and files follow.
 
 Every metric is computed for one user and then averaged over users: in one list of all pairs, a model that only knows
-which users like much would look perfect. Tied scores are broken by a hash of (user, book), so neither the order of the
-rows nor the labels can help or hurt, and a model that scores all candidates alike lands at chance.
+which users like much would look perfect. Beside each stands its chance level in closed form: its expected value over
+all orders of the user's own list, not what one random order happens to give.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import permutation_test
+from scipy.special import digamma, gammaln
 
 from rerank.errors import UserError
+from rerank.measure.rankings import Numbers, Rankings
 
-METRICS = ("ndcg@10", "mrr@10", "map", "precision@1", "precision@10", "roc_auc")
-CONFIDENCE = 0.95
-SIGN_FLIPS = 9_999
 # Scores of a collapsed model differ in their last bits, with the shape of the batch that each was computed in.
 SAME = 1e-6
-# Resampled values held in memory at a time: 8 bytes each.
-CHUNK_VALUES = 4_000_000
 COLLAPSED = "training collapsed or diverged: lower lr and head_lr, or train longer (epochs)"
 COLLAPSED_BI_ENCODER = "training collapsed or diverged: lower bi_encoder_lr, or train longer (bi_encoder_epochs)"
 BROKEN_WEIGHTS = "its weights are broken, or all texts are the same: check base_model, bi_encoder and text_column"
 
 
-def per_user(
-    users: npt.ArrayLike, books: npt.ArrayLike, labels: npt.ArrayLike, scores: npt.ArrayLike, *, k: int = 10
-) -> pd.DataFrame:
-    """Measure each user's ranking of their own candidates.
+def _discount(rank: npt.NDArray[np.integer], k: int) -> Numbers:
+    return np.where(rank <= k, 1 / np.log2(rank + 1), 0)
 
-    nDCG@k has gains 2^label - 1 (Burges et al. 2005) and discount log2(rank + 1) (Järvelin & Kekäläinen 2002), and
-    its ideal is the user's own list. MRR@k is 1 / rank of the first positive, 0 below rank k. MAP is the mean over all
-    positives of the precision at their rank. Precision@k is the share of positives among the first k ranks, which stay
-    k in a shorter list. ROC AUC is the Mann-Whitney statistic, where ties count half.
 
-    Args:
-        users, books: ids of each pair, shape (pairs,); a (user, book) occurs once.
-        labels: whole numbers, shape (pairs,); above 0 is a positive.
-        scores: higher is better, shape (pairs,).
+def _ideal_dcg(lists: Rankings, k: int) -> Numbers:
+    return lists.total((2.0**lists.best_label - 1) * _discount(lists.rank, k))
+
+
+def ndcg(lists: Rankings, *, k: int) -> Numbers:
+    """Return nDCG@k: gains 2^label - 1 (Burges et al. 2005), discount log2(rank + 1) (Järvelin & Kekäläinen 2002).
+
+    The ideal is the user's own list.
+    """
+    return lists.total((2.0**lists.label - 1) * _discount(lists.rank, k)) / _ideal_dcg(lists, k)
+
+
+def ndcg_by_chance(lists: Rankings, *, k: int) -> Numbers:
+    """Return the mean gain of a candidate at every rank, discounted, over the ideal."""
+    mean_gain = lists.total(2.0**lists.label - 1) / lists.size
+    return mean_gain * lists.total(_discount(lists.rank, k)) / _ideal_dcg(lists, k)
+
+
+def mrr(lists: Rankings, *, k: int) -> Numbers:
+    """Return 1 / rank of the first positive, 0 below rank k."""
+    return lists.total(lists.positive * (lists.found == 1) * (lists.rank <= k) / lists.rank)
+
+
+def mrr_by_chance(lists: Rankings, *, k: int) -> Numbers:
+    """Return the sum over ranks r to k of 1/r, times the chance C(n-r, p-1) / C(n, p) that the first positive is there.
+
+    n candidates, p of them positive.
+    """
+    rank = np.arange(1, k + 1)
+    n, p = lists.size[:, None].astype(float), lists.positives[:, None]
+    possible = (n - rank >= p - 1) & (p > 0)
+    below = np.where(possible, n - rank, p)  # candidates below the rank, among which the other positives are
+    chance = np.exp(_log_binomial(below, p - 1) - _log_binomial(n, p))
+    return np.where(possible, chance / rank, 0).sum(axis=1)
+
+
+def _log_binomial(n: Numbers, k: Numbers) -> Numbers:
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+
+
+def mean_average_precision(lists: Rankings) -> Numbers:
+    """Return the mean over all positives of the precision at their rank."""
+    return lists.total(lists.positive * lists.found / lists.rank) / lists.positives
+
+
+def mean_average_precision_by_chance(lists: Rankings) -> Numbers:
+    """Return the sum over all ranks r of (1 + (r-1) (p-1) / (n-1)) / (n r), for p positives of n candidates."""
+    n, p = lists.size.astype(float), lists.positives
+    harmonic = digamma(n + 1) + np.euler_gamma
+    return (harmonic + (n - harmonic) * (p - 1) / np.maximum(n - 1, 1)) / n
+
+
+def precision(lists: Rankings, *, k: int) -> Numbers:
+    """Return the share of positives among the first k ranks, which stay k in a shorter list."""
+    return lists.total(lists.positive & (lists.rank <= k)) / k
+
+
+def precision_by_chance(lists: Rankings, *, k: int) -> Numbers:
+    """Return the share of positives in the list, at as many of the k ranks as it fills."""
+    return lists.positives / lists.size * np.minimum(lists.size, k) / k
+
+
+def roc_auc(lists: Rankings) -> Numbers:
+    """Return the Mann-Whitney statistic: the share of (positive, negative) pairs in order; ties count half.
+
+    NaN for a user without negatives.
+    """
+    p = lists.positives
+    return (lists.total(lists.shared_rank * lists.positive) - p * (p + 1) / 2) / (p * (lists.size - p))
+
+
+def roc_auc_by_chance(lists: Rankings) -> Numbers:
+    """Return a half, and NaN for a user without negatives."""
+    return np.where(lists.positives < lists.size, 0.5, np.nan)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of candidate lists.
+
+    Attributes:
+        heading: what tables and pictures call it.
+        function: its value for each user, shape (users,); higher is better.
+        chance: the mean of ``function`` over all orders of the list, shape (users,).
+    """
+
+    heading: str
+    function: Callable[[Rankings], Numbers]
+    chance: Callable[[Rankings], Numbers]
+
+
+def _at(k: int, heading: str, function: Callable[..., Numbers], chance: Callable[..., Numbers]) -> Metric:
+    return Metric(heading, partial(function, k=k), partial(chance, k=k))
+
+
+# The first compares systems.
+METRICS = {
+    "ndcg@10": _at(10, "nDCG@10", ndcg, ndcg_by_chance),
+    "mrr@10": _at(10, "MRR@10", mrr, mrr_by_chance),
+    "map": Metric("MAP", mean_average_precision, mean_average_precision_by_chance),
+    "precision@1": _at(1, "P@1", precision, precision_by_chance),
+    "precision@10": _at(10, "P@10", precision, precision_by_chance),
+    "roc_auc": Metric("ROC AUC", roc_auc, roc_auc_by_chance),
+}
+
+
+def per_user(users: npt.ArrayLike, books: npt.ArrayLike, labels: npt.ArrayLike, scores: npt.ArrayLike) -> pd.DataFrame:
+    """Measure each user's ranking of their own candidates; the arguments are those of `Rankings`.
 
     Returns:
-        One row a user, sorted by user_id, with columns ``ndcg@k, mrr@k, map, precision@1, precision@k, roc_auc`` in
-        0..1. A user without positives has NaN in all; one without negatives has NaN in roc_auc.
+        One row a user, sorted by user_id, with a column in 0..1 for each of `METRICS`. A user without positives has NaN
+        in all.
     """
-    ids, user = np.unique(np.asarray(users, dtype=str), return_inverse=True)
-    label, score = np.asarray(labels, dtype=np.int64), np.asarray(scores, dtype=np.float64)
-    size = np.bincount(user, minlength=len(ids))
-    rank = 1 + np.arange(len(user)) - np.repeat(np.cumsum(size) - size, size)  # within each user of a sorted table
+    lists = Rankings(users, books, labels, scores)
+    return _measured(lists, {name: metric.function for name, metric in METRICS.items()})
 
-    def total(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        return np.bincount(user_of_row, weights=np.asarray(values, dtype=float), minlength=len(ids)).astype(float)
 
-    user_of_row = np.sort(user)
-    discount = np.where(rank <= k, 1 / np.log2(rank + 1), 0)
-    ideal_dcg = total((2.0 ** label[np.lexsort((-label, user))] - 1) * discount)
-    order = np.lexsort((_tie_breaker(users, books), -score, user))
-    ranked = label[order]
-    dcg = total((2.0**ranked - 1) * discount)
-    positive = ranked > 0
-    positives = total(positive)
-    above = np.repeat(np.cumsum(positives) - positives, size)  # positives of the users above in the table
-    found = np.cumsum(positive) - above
-    rank_sum = total(pd.Series(score).groupby(user).rank().to_numpy()[order] * positive)
+def by_chance(users: npt.ArrayLike, books: npt.ArrayLike, labels: npt.ArrayLike) -> pd.DataFrame:
+    """Return what `per_user` gives in the mean over all orders of each list."""
+    lists = Rankings(users, books, labels, np.zeros(np.shape(labels)))
+    return _measured(lists, {name: metric.chance for name, metric in METRICS.items()})
+
+
+def _measured(lists: Rankings, functions: dict[str, Callable[[Rankings], Numbers]]) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns = {
-            f"ndcg@{k}": dcg / ideal_dcg,
-            f"mrr@{k}": total(positive * (found == 1) * (rank <= k) / rank),
-            "map": total(positive * found / rank) / positives,
-            "precision@1": total(positive & (rank == 1)),
-            f"precision@{k}": total(positive & (rank <= k)) / k,
-            "roc_auc": (rank_sum - positives * (positives + 1) / 2) / (positives * (size - positives)),
-        }
-    measured = pd.DataFrame(columns, index=pd.Index(ids.astype(object), name="user_id"))
-    measured[positives == 0] = np.nan
+        columns = {name: function(lists) for name, function in functions.items()}
+    measured = pd.DataFrame(columns, index=pd.Index(lists.ids.astype(object), name="user_id"))
+    measured[lists.positives == 0] = np.nan
     return measured
-
-
-def _tie_breaker(users: npt.ArrayLike, books: npt.ArrayLike) -> npt.NDArray[np.uint64]:
-    pairs = pd.DataFrame({"user": np.asarray(users, dtype=object), "book": np.asarray(books, dtype=object)}, dtype=str)
-    return pd.util.hash_pandas_object(pairs, index=False).to_numpy()
 
 
 def check_scores(system: str, scores: npt.NDArray[np.floating], *, trained: bool = True) -> None:
@@ -102,63 +180,3 @@ def check_scores(system: str, scores: npt.NDArray[np.floating], *, trained: bool
         raise UserError(f"{system}: {broken:,} of {len(scores):,} scores are not finite numbers: {cause}")
     if np.ptp(scores) <= SAME * max(1.0, float(np.abs(scores).max())):
         raise UserError(f"{system}: all {len(scores):,} scores are {scores[0]:g}: {cause}")
-
-
-def resamples(users: int, *, samples: int, seed: int) -> npt.NDArray[np.int32]:
-    """Draw users with replacement: row numbers, shape (samples, users). One draw serves all systems and metrics."""
-    return np.random.default_rng(seed).integers(users, size=(samples, users), dtype=np.int32)
-
-
-def interval(values: npt.ArrayLike, resamples_index: npt.NDArray[np.int32]) -> dict[str, float]:
-    """Return the mean over users and its 95 % percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13).
-
-    Args:
-        values: one metric of each user, shape (users,); NaN is left out of every mean.
-        resamples_index: from `resamples`, shape (samples, users).
-
-    Returns:
-        ``mean``, ``low``, ``high``; all NaN when every value is.
-    """
-    value = np.asarray(values, dtype=np.float64)
-    known = ~np.isnan(value)
-    if not known.any():
-        return dict.fromkeys(("mean", "low", "high"), float("nan"))
-    filled = np.where(known, value, 0)
-    means = []
-    rows = max(1, CHUNK_VALUES // len(value))
-    for start in range(0, len(resamples_index), rows):
-        drawn = resamples_index[start : start + rows]
-        count = known[drawn].sum(axis=1)
-        means.append(filled[drawn].sum(axis=1)[count > 0] / count[count > 0])
-    low, high = np.quantile(np.concatenate(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return {"mean": float(value[known].mean()), "low": float(low), "high": float(high)}
-
-
-def paired_test(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int, samples: int) -> tuple[dict[str, float], float]:
-    """Compare two systems on the same users.
-
-    Args:
-        a, b: the same metric of the same users, shape (users,); users with a NaN in either are left out.
-        samples: number of bootstrap resamples. The test makes `SIGN_FLIPS` random sign flips, or all when there are
-            fewer: its smallest p-value is 2 / (flips + 1).
-
-    Returns:
-        The mean of ``a - b`` with its bootstrap `interval`, and the two-sided p-value of the sign-flip permutation
-        test (Fisher 1935; Smucker et al. 2007 for rankings): under the null hypothesis either system could have
-        produced either value.
-    """
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    difference = difference[~np.isnan(difference)]
-    found = interval(difference, resamples(len(difference), samples=samples, seed=seed))
-    if len(difference) == 1:
-        return found, 1.0  # both sign flips are as extreme; SciPy asks for two users
-    test = permutation_test(
-        (difference,),
-        lambda values, axis: values.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=SIGN_FLIPS,
-        batch=max(1, CHUNK_VALUES // len(difference)),
-        rng=np.random.default_rng(seed),
-    )
-    return found, float(test.pvalue)

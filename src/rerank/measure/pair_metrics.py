@@ -1,11 +1,4 @@
-"""Metrics of scored pairs that stand alone: correlation with a similarity, or a decision with a threshold.
-
-Pairs that share a text are not independent, so intervals come from a bootstrap over groups of connected pairs (see
-`stages.group`), and all systems share the resamples: the interval of a difference is a paired one.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+"""Metrics of scored pairs that stand alone: correlation with a similarity, or a decision with a threshold."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,62 +8,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from rerank.measure.metrics import CONFIDENCE
-
 Numbers = npt.NDArray[np.floating]
-Rows = npt.NDArray[np.intp]
-
-
-def row_resamples(groups: pd.Series, *, samples: int, seed: int) -> Iterator[Rows]:
-    """Yield the rows of each resample: whole groups, drawn with replacement; ``groups`` has one name a row."""
-    group = pd.factorize(groups)[0]
-    number = int(group.max()) + 1
-    generator = np.random.default_rng(seed)
-    for _ in range(samples):
-        times = np.bincount(generator.integers(number, size=number), minlength=number)
-        yield np.repeat(np.arange(len(group)), times[group])
-
-
-def intervals(
-    measure: Callable[[Rows], Mapping[str, Mapping[str, float]]], groups: pd.Series, *, samples: int, seed: int
-) -> tuple[dict[str, dict[str, dict[str, float]]], pd.DataFrame]:
-    """Measure all systems on all rows and on each resample.
-
-    Args:
-        measure: rows → system → metric → value.
-        groups: the group of each row.
-
-    Returns:
-        system → metric → ``value``, and ``low`` and ``high`` of the 95 % percentile bootstrap interval (Efron &
-        Tibshirani 1993, chapter 13); and the resampled values, one row a resample, columns (system, metric).
-    """
-    drawn = pd.DataFrame(
-        [
-            {(system, metric): value for system, values in measure(rows).items() for metric, value in values.items()}
-            for rows in row_resamples(groups, samples=samples, seed=seed)
-        ]
-    )
-    found = measure(np.arange(len(groups)))
-    return {
-        system: {metric: {"value": float(value), **span(drawn[system, metric])} for metric, value in values.items()}
-        for system, values in found.items()
-    }, drawn
-
-
-def span(drawn: pd.Series) -> dict[str, float]:
-    """Return ``low`` and ``high``, the middle 95 % of resampled values."""
-    low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return {"low": float(low), "high": float(high)}
-
-
-def against_best(
-    systems: Mapping[str, Mapping[str, Mapping[str, float]]], drawn: pd.DataFrame, *, system: str, metric: str
-) -> dict[str, Any]:
-    """Return the system with the best ``metric`` among the others, and how much better ``system`` is, paired."""
-    baseline = max((name for name in systems if name != system), key=lambda name: systems[name][metric]["value"])
-    difference = systems[system][metric]["value"] - systems[baseline][metric]["value"]
-    between = span(drawn[system, metric] - drawn[baseline, metric])
-    return {"baseline": baseline, f"{metric}_difference": {"value": difference, **between}}
 
 
 def correlations(labels: Numbers, predicted: Numbers) -> dict[str, float]:

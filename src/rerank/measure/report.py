@@ -1,54 +1,60 @@
-"""Print metrics/test.json as the table that a person wants to see.
+"""Print data/evaluation.json as the table that a person wants to see.
 
-``python -m rerank.measure.report metrics/test.json``
+``python -m rerank.measure.report --evaluation data/evaluation.json``
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from rerank.errors import UserError, run
-from rerank.measure.metrics import METRICS
+from tabulate import tabulate
 
-HEADINGS = {
-    "ndcg@10": "nDCG@10",
-    "mrr@10": "MRR@10",
-    "map": "MAP",
-    "precision@1": "P@1",
-    "precision@10": "P@10",
-    "roc_auc": "ROC AUC",
-}
+from rerank.command import run
+from rerank.errors import UserError
+from rerank.measure.by_task import MEASURING
+from rerank.systems.registry import SYSTEMS
 
 
-def report(results: dict[str, Any]) -> str:
-    """Return the table of metrics/test.json's content: a row a system, chance first, and the comparison below it."""
-    candidates, positives = (results[f"{name}_per_user"]["mean"] for name in ("candidates", "positives"))
-    rows = [["", HEADINGS["ndcg@10"], "95 % interval", *(HEADINGS[metric] for metric in METRICS[1:])]]
-    for system, measured in results["systems"].items():
-        main = measured["ndcg@10"]
-        span = f"{main['low']:.3f} to {main['high']:.3f}"
-        rows.append([system, f"{main['mean']:.3f}", span, *(f"{measured[name]['mean']:.3f}" for name in METRICS[1:])])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    comparison = results["cross_encoder_vs_best_baseline"]
-    gain = comparison["ndcg@10_difference"]
+def report(evaluation: dict[str, Any]) -> str:
+    """Return the sizes, a table with a row a system, and the comparison below it."""
+    measuring = MEASURING[evaluation["task"]]
+    main, *others = measuring.headings
+    rows = []
+    for system, measured in evaluation["systems"].items():
+        span = f"{measured[main]['low']:.3f} to {measured[main]['high']:.3f}"
+        values = [f"{measured[metric]['value']:.3f}" for metric in others]
+        rows.append([SYSTEMS[system].label, f"{measured[main]['value']:.3f}", span, *values])
+    headings = ["", measuring.headings[main], "95 % interval", *(measuring.headings[metric] for metric in others)]
+    comparison = evaluation["comparison"]
+    gain = comparison["difference"]
+    table = tabulate(
+        rows, headings, "plain", colalign=["left", *["right"] * (len(headings) - 1)], disable_numparse=True
+    )
     return "\n".join(
         [
-            f"{results['users']:,} test lists, {candidates:.1f} candidates each, {positives:.1f} positive",
-            *lines,
-            f"cross_encoder against {comparison['baseline']}: nDCG@10 {gain['mean']:+.3f} "
-            f"({gain['low']:+.3f} to {gain['high']:+.3f}), p = {comparison['p_value']:.4f}",
+            measuring.sizes(evaluation),
+            table,
+            f"{SYSTEMS[comparison['system']].label} against {SYSTEMS[comparison['baseline']].label}: "
+            f"{measuring.headings[comparison['metric']]} {gain['value']:+.3f} ({gain['low']:+.3f} to "
+            f"{gain['high']:+.3f}), p = {comparison['p_value']:.4f}",
         ]
     )
 
 
-def main(metrics: Path) -> None:
-    """Print the table of ``metrics`` (metrics/test.json)."""
-    if not metrics.exists():
-        raise UserError(f"{metrics}: is not there: run `dvc repro` first")
-    print(report(json.loads(metrics.read_text(encoding="utf-8"))))
+def read(evaluation: Path) -> dict[str, Any]:
+    """Return the content of data/evaluation.json.
+
+    Raises:
+        UserError: when it is not there.
+    """
+    if not evaluation.is_file():
+        raise UserError(f"{evaluation}: no such file: run `dvc repro`, or `dvc pull` to fetch an earlier result")
+    return json.loads(evaluation.read_text(encoding="utf-8"))
+
+
+def main(*, evaluation: Path) -> None:
+    print(report(read(evaluation)))
 
 
 if __name__ == "__main__":
-    run(main, *map(Path, sys.argv[1:]))
+    run(main)

@@ -1,0 +1,42 @@
+"""How each task of `rerank.tasks` is measured: one entry a task; how it is drawn stands in `rerank.measure.pictures`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rerank.measure import duplicates, ranking, similarity
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """The measuring of a task.
+
+    Attributes:
+        main: the metric that compares systems.
+        headings: metric → what tables call it, ``main`` first.
+        evaluate: ``(validation, test, *, max_grade, seed, samples) -> dict``, the content of data/evaluation.json.
+        sizes: what was measured, in words, from that content.
+    """
+
+    main: str
+    headings: Mapping[str, str]
+    evaluate: Callable[..., dict[str, Any]]
+    sizes: Callable[[dict[str, Any]], str]
+
+
+MEASURING = {
+    "ranking": Measuring(ranking.MAIN, ranking.HEADINGS, ranking.evaluate, ranking.sizes),
+    "similarity": Measuring(similarity.MAIN, similarity.HEADINGS, similarity.evaluate, similarity.sizes),
+    "duplicates": Measuring(duplicates.MAIN, duplicates.HEADINGS, duplicates.evaluate, duplicates.sizes),
+}
+
+
+def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Return the few values that `dvc metrics show` shows: the main metric of every system, the gain and its p."""
+    comparison = evaluation["comparison"]
+    metric = comparison["metric"]
+    return {
+        metric: {system: measured[metric]["value"] for system, measured in evaluation["systems"].items()},
+        "gain": comparison["difference"]["value"],
+        "p_value": comparison["p_value"],
+    }

@@ -1,0 +1,70 @@
+"""Every system that ranks candidate lists: one entry a system, which tables, pictures and stages follow.
+
+A leaf without torch: its scorers are named, and imported when they score.
+"""
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rerank.errors import UserError
+
+FINE_TUNED = "cross_encoder"
+CHANCE = "chance"
+
+
+@dataclass(frozen=True)
+class System:
+    """A system.
+
+    Attributes:
+        name: what score tables and dvc.yaml call it.
+        label: what tables and pictures call it.
+        colour: its colour in every picture. #D55E00 is no system's: it marks what is worse, or best.
+        scorer: ``module:function`` of ``score(pairs, source, *, max_length, precision) -> scores | None``: one score a
+            row of ``pairs``, higher is better, or None where this system does not exist. None: nothing to compute.
+        source: what it scores with, in words; None when the pairs alone are enough.
+        may_tie: whether it may score all candidates alike for good reason; models never do.
+    """
+
+    name: str
+    label: str
+    colour: str
+    scorer: str | None
+    source: str | None = None
+    may_tie: bool = False
+
+
+BI_ENCODER, CROSS_ENCODER = "rerank.systems.bi_encoder:score", "rerank.systems.cross_encoder:score"
+MODEL = "model folder"
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System(CHANCE, "chance", "#8c8c8c", None),
+        System("popularity", "popularity", "#E69F00", "rerank.systems.popularity:score", "table", may_tie=True),
+        System("bm25", "BM25", "#CC79A7", "rerank.systems.bm25:score", may_tie=True),
+        System("bi_encoder", "bi-encoder", "#009E73", BI_ENCODER, MODEL),
+        System("bi_encoder_cosine", "bi-encoder, cosine loss", "#882255", BI_ENCODER, MODEL),
+        System("bi_encoder_contrastive", "bi-encoder, contrastive loss", "#999933", BI_ENCODER, MODEL),
+        System("bi_encoder_ranking", "bi-encoder, ranking loss", "#332288", BI_ENCODER, MODEL),
+        System("untuned_cross_encoder", "untuned cross-encoder", "#56B4E9", f"{CROSS_ENCODER}_untuned", MODEL),
+        System(FINE_TUNED, "cross-encoder", "#0072B2", CROSS_ENCODER, MODEL),
+    )
+}
+
+
+def named(name: str, *, where: str) -> System:
+    """Return the system of that name.
+
+    Raises:
+        UserError: when there is none; it begins with ``where``.
+    """
+    if name not in SYSTEMS:
+        raise UserError(f"{where}: no system is called '{name}': the systems are {', '.join(SYSTEMS)}")
+    return SYSTEMS[name]
+
+
+def scorer(system: System) -> Callable:
+    """Import and return the function that scores for ``system``, which has one."""
+    assert system.scorer, f"{system.name} has no scorer"
+    return pkgutil.resolve_name(system.scorer)

@@ -1,0 +1,67 @@
+"""Scoring candidate lists with the systems of the registry, each with what it needs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rerank.errors import UserError
+from rerank.measure.metrics import check_scores
+from rerank.systems.distinct import Scores
+from rerank.systems.registry import CHANCE, FINE_TUNED, named, scorer
+
+# What training here leaves in a model's folder.
+TRAINED = "scoring.json"
+
+
+def sources(systems: Sequence[str]) -> dict[str, Path | None]:
+    """Return system → the path that it scores with, from texts such as ``bm25`` and ``bi_encoder=models/bi-encoder``.
+
+    Raises:
+        UserError: for an unknown system, one that is named twice, or a path that is missing or not wanted.
+    """
+    found: dict[str, Path | None] = {}
+    for text in systems:
+        name, equals, path = text.partition("=")
+        where = f"--systems {text}"
+        system = named(name, where=where)
+        if name == CHANCE:
+            raise UserError(f"{where}: chance is computed from the lists by evaluate: leave it out")
+        if name in found:
+            raise UserError(f"{where}: {name} is named twice: name it once")
+        if system.source is None and equals:
+            raise UserError(f"{where}: {name} scores with the pairs alone: write {name}")
+        if system.source is not None and not path:
+            raise UserError(f"{where}: {name} needs a {system.source}: write {name}=PATH")
+        if path and not Path(path).exists():
+            raise UserError(f"{where}: {path} does not exist: run `dvc repro`, or give the path of a {system.source}")
+        found[name] = Path(path) if path else None
+    return found
+
+
+def score(
+    pairs: pd.DataFrame, systems: Mapping[str, Path | None], *, max_length: int, precision: str
+) -> dict[str, Scores]:
+    """Return each system's scores, one a row of ``pairs``; without those that do not exist here.
+
+    Args:
+        pairs: frame with `rerank.data.pairs.COLUMNS`.
+        systems: from `sources`.
+        max_length: tokens of a pair that a cross-encoder reads.
+        precision: auto, fp32 or bf16, see `rerank.model.encoder.resolve_precision`.
+
+    Raises:
+        UserError: when a model's scores rank nothing, see `check_scores`; and what a scorer raises.
+    """
+    scores: dict[str, Scores] = {}
+    for name, source in systems.items():
+        system = named(name, where="score")
+        values = scorer(system)(pairs, source, max_length=max_length, precision=precision)
+        if values is None:
+            print(f"{source}: is no {system.label}: left out")
+            continue
+        if not system.may_tie:
+            trained = name != FINE_TUNED or (source is not None and (source / TRAINED).exists())
+            check_scores(name, values, trained=trained)
+        scores[name] = values
+    return scores
