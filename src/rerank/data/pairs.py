@@ -7,7 +7,7 @@ its columns, everything after `read` sees these five names, the two ids as strin
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import duckdb
 import pyarrow as pa
@@ -35,9 +35,9 @@ class SourceColumns:
         return {key: name for key, name in asdict(self).items() if name is not None}
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """Take the five names from params.yaml's keys of the same names."""
-        return cls(**{field.name: params[field.name] for field in fields(cls)})
+    def from_params(cls, params: object) -> Self:
+        """Take the five names from a stage's params of the same names."""
+        return cls(**{field.name: getattr(params, field.name) for field in fields(cls)})
 
 
 def quote(name: str) -> str:
