@@ -1,7 +1,6 @@
 """Tables beyond one machine: DuckDB on each block of a Ray Dataset, and what comes back as parquet files.
 
-Ray is an extra, see README: this module and the stages ``…_on_ray`` are all that needs it. A cluster is found as Ray
-finds it (``RAY_ADDRESS``); without one, this machine's cores are used. The workers get this package from here.
+Ray is an extra, see README: this room is all that needs it. A cluster is found as Ray finds it (``RAY_ADDRESS``); without one, this machine's cores are used. The workers get this package from here.
 """
 
 import logging
@@ -15,6 +14,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, S3FileSystem
 
@@ -114,8 +114,8 @@ def connect(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def fetch(dataset: Dataset, file: Path) -> str:
-    """Write the blocks of a Dataset one by one to a parquet file here, and return the SQL that reads it.
+def fetch(dataset: Dataset, file: Path) -> pa.dataset.Dataset:
+    """Write the blocks of a Dataset one by one to a parquet file here, and return it for DuckDB to read.
 
     Raises:
         AssertionError: when the Dataset has not even an empty block.
@@ -126,4 +126,4 @@ def fetch(dataset: Dataset, file: Path) -> str:
         writer.write_table(block.cast(writer.schema))
     assert writer is not None, f"{file.stem}: no blocks"
     writer.close()
-    return f"read_parquet('{file}')"
+    return pa.dataset.dataset(file)
