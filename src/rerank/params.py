@@ -281,4 +281,6 @@ def declared(model: type[SomeParams], stage: str) -> SomeParams:
         return model(**found)
     except ValidationError as error:
         missing = ", ".join(str(part["loc"][0]) for part in error.errors() if part["loc"])
-        raise UserError(f"dvc.yaml: stage '{name}' does not fit its params ({missing}): declare what it reads") from None
+        raise UserError(
+            f"dvc.yaml: stage '{name}' does not fit its params ({missing}): declare what it reads"
+        ) from None
