@@ -11,8 +11,10 @@ import duckdb
 
 from rerank.command import run
 from rerank.data import grouping
-from rerank.data.pairs import COLUMNS, SourceColumns, check, read
-from rerank.files import replacing, write_json
+from rerank.data.pairs import COLUMNS, SourceColumns, read
+from rerank.data.schema import check
+from rerank.files import replacing
+from rerank.json_file import write_json
 from rerank.params import Group, declared
 from rerank.tasks import TASKS
 

@@ -8,7 +8,8 @@ import duckdb
 from rerank.command import run
 from rerank.data.joining import join
 from rerank.data.judgments import read_documents, read_judgments
-from rerank.files import replacing, write_json
+from rerank.files import replacing
+from rerank.json_file import write_json
 from rerank.params import Join, declared
 
 MEMORY_LIMIT = "4GB"

@@ -13,8 +13,10 @@ import duckdb
 
 from rerank.command import run
 from rerank.data import counting, sampling
-from rerank.data.pairs import SourceColumns, check, read
-from rerank.files import replacing, write_json
+from rerank.data.pairs import SourceColumns, read
+from rerank.data.schema import check
+from rerank.files import replacing
+from rerank.json_file import write_json
 from rerank.params import Columns, Sample, declared
 
 MEMORY_LIMIT = "1GB"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from rerank.command import run
-from rerank.files import replacing, rounded, write_json
+from rerank.files import replacing
+from rerank.json_file import write_json
 from rerank.model.fine_tuning import train
 from rerank.model.folder import TRAINING, Scoring
 from rerank.model.lengths import share_longer
@@ -44,8 +45,8 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path) -
     with replacing(model) as unfinished:
         trained.save_pretrained(str(unfinished), create_model_card=False)
         how.write(unfinished)
-        write_json(unfinished / TRAINING, params.model_dump())
-    write_json(metrics, rounded({f"validation_{task.validation_metric}": validation.best, "cut_pairs": cut}))
+        write_json(unfinished / TRAINING, params.model_dump(), exact=True)
+    write_json(metrics, {f"validation_{task.validation_metric}": validation.best, "cut_pairs": cut})
     recorded.write(curves)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from rerank.command import run
-from rerank.files import replacing, rounded, write_json
+from rerank.files import replacing
+from rerank.json_file import write_json
 from rerank.model.bi_encoder import loss_named, train_bi_encoder
 from rerank.model.training import Curves
 from rerank.params import TrainBiEncoder, declared
@@ -25,7 +26,7 @@ def main(*, loss_name: str, split: Path, base: Path, model: Path, metrics: Path,
     )
     with replacing(model) as unfinished:
         trained.save_pretrained(str(unfinished), create_model_card=False)
-    write_json(metrics, rounded({f"validation_{validation.metric}": validation.best}))
+    write_json(metrics, {f"validation_{validation.metric}": validation.best})
     recorded.write(curves)
 
 

@@ -5,8 +5,8 @@
 In place of the stages pull, convert and sample, with the same params and checks, in three passes over the source. The
 first one checks the rows. In the second each block gives its keys without texts; those of one user come together in one
 bucket, where they are merged and the user's pairs are chosen by the same SQL as on one machine. The third reads the
-texts of the pairs that stay, and of the leaked ones that are shown. This machine keeps one row for each user, each book, each clean positive and each chosen pair, on
-disk.
+texts of the pairs that stay, and of the leaked ones that are shown. This machine keeps one row for each user, each
+book, each clean positive and each chosen pair, on disk.
 """
 
 import tempfile
@@ -22,7 +22,8 @@ from rerank.command import run
 from rerank.data import counting, examples, hashing, keys, sampling
 from rerank.data.pairs import COLUMNS, SourceColumns, select
 from rerank.data.schema import check_columns, check_counts, check_query
-from rerank.files import replacing, write_json
+from rerank.files import replacing
+from rerank.json_file import write_json
 from rerank.params import Columns, Sample, declared
 
 ROWS_PER_BUCKET = 1_000_000
@@ -184,8 +185,13 @@ def main(*, source: str, sampled: Path, metrics: Path) -> None:
         pairs = files.read()
         check_columns(pairs.schema().base_schema, columns.by_key(), source=source)
         pairs = pairs.select_columns(list(dict.fromkeys(columns.by_key().values())))
-        limits = {"max_grade": params.max_grade, "max_empty_share": params.max_empty_share}
-        check(pairs, source=source, columns=columns, **limits)
+        check(
+            pairs,
+            source=source,
+            columns=columns,
+            max_grade=params.max_grade,
+            max_empty_share=params.max_empty_share,
+        )
         core = params.model_dump(exclude=set(Columns.model_fields))
         counts = sample_on_ray(connection, pairs, Path(spill), columns=columns, **core)
         sampling.write(connection, partial, counts, seed=params.seed, positives="FROM positives")

@@ -63,7 +63,8 @@ def group(pairs: pd.DataFrame, *, seed: int, max_pairs: int | None) -> tuple[pd.
 
     A pair is the same in both orders. The reasons in ``dropped`` are tried in this order: empty_texts, contradictions
     (all rows of a pair with different labels), duplicates (further rows of a pair), leaked (training pairs that the
-    source has in its validation or test set too), beyond_max_pairs (whole groups by hash order, each one that still fits).
+    source has in its validation or test set too), beyond_max_pairs (whole groups by hash order,
+    each one that still fits).
 
     Args:
         pairs: columns of `rerank.data.pairs`; with a column ``split`` (train, validation or dev, test) where the source

@@ -21,7 +21,7 @@ import duckdb
 from rerank.data import counting, examples, hashing, keys
 from rerank.data.pairs import COLUMNS, is_filled
 from rerank.errors import UserError
-from rerank.files import write_json
+from rerank.json_file import write_json
 from rerank.tasks import TASKS
 
 # Of ``keys``, the clean pairs of a user.

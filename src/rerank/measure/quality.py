@@ -33,7 +33,7 @@ def ndcg(pairs: pd.DataFrame, scores: Scores) -> float:
     discount = np.where(rank <= K, 1 / np.log2(rank + 1), 0)
 
     def dcg(order: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        return np.bincount(users[order], weights=(2.0 ** labels[order] - 1) * discount)
+        return np.bincount(users[order], weights=(2.0 ** labels[order] - 1) * discount).astype(np.float64)
 
     ideal = dcg(np.lexsort((-labels, users)))
     found = dcg(np.lexsort((ties, -np.asarray(scores, dtype=np.float64), users)))

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rerank.errors import UserError
-from rerank.files import write_json
+from rerank.json_file import write_json
 
 SCORING = "scoring.json"
 # The params that a model was trained with, for its card.
@@ -41,7 +41,7 @@ class Scoring:
 
     def write(self, folder: Path) -> None:
         """Write scoring.json into a model folder."""
-        write_json(folder / SCORING, asdict(self))
+        write_json(folder / SCORING, asdict(self), exact=True)
 
 
 def read_json(path: Path) -> Any:

@@ -51,7 +51,8 @@ class Ranker:
         values = np.asarray(scores, dtype=np.float64)
         if self.how.task == "similarity":
             return self.how.max_grade * expit(values)
-        return self.model.activation_fn(torch.from_numpy(values)).numpy()
+        activation: torch.nn.Module = self.model.activation_fn  # type: ignore[assignment]
+        return activation(torch.from_numpy(values)).numpy()
 
 
 def load(

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rerank.errors import UserError
 from rerank.data import stores
+from rerank.errors import UserError
 
 SCORE = "score"
 METADATA_KEY = b"rerank.score"
@@ -85,9 +85,7 @@ def _are_one(source: str, target: str) -> bool:
         return True
     paths = (Path(source), Path(target))
     return (
-        all(map(stores.is_local, (source, target)))
-        and all(p.exists() for p in paths)
-        and paths[0].samefile(paths[1])
+        all(map(stores.is_local, (source, target))) and all(p.exists() for p in paths) and paths[0].samefile(paths[1])
     )
 
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from rerank.data import stores
 from rerank.errors import UserError
 from rerank.model.engines import engine_named
 from rerank.model.folder import model_files, read_scoring
-from rerank.data import stores
 from rerank.serve.parts import METADATA_KEY, SCORE, Part, Recipe, find_parts, unfinished
 
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]
