@@ -82,5 +82,4 @@ def summary(counts: dict[str, Any]) -> dict[str, int]:
     return {
         "rows": counts["sampled"]["rows"],
         "users": counts["sampled"]["users"],
-        "dropped_rows": sum(counts["dropped"].values()),
     }

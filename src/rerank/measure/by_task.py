@@ -38,5 +38,5 @@ def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
     return {
         metric: {system: measured[metric]["value"] for system, measured in evaluation["systems"].items()},
         "gain": comparison["difference"]["value"],
-        "p_value": comparison["p_value"],
+        "p": comparison["p_value"],
     }
