@@ -1,4 +1,7 @@
-"""A temporary DVC project with the real `pull` stage, and real commands in it, away from the user's own settings."""
+"""A temporary DVC project with the real stages `pull` and `convert`, and real commands in it.
+
+Away from the user's own settings.
+"""
 
 import os
 import shutil
@@ -26,13 +29,13 @@ def pairs(users: int = 3) -> pd.DataFrame:
 
 
 def make_project(folder: Path, **params: object) -> Path:
-    """Create a Git and DVC repository whose dvc.yaml is the real one without all stages but `pull`."""
+    """Create a Git and DVC repository whose dvc.yaml is the real one without all stages but `pull` and `convert`."""
     folder.mkdir()
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", folder)
     yaml = YAML()
     pipeline = yaml.load(ROOT / "dvc.yaml")
-    pipeline["stages"] = {"pull": pipeline["stages"]["pull"]}
+    pipeline["stages"] = {name: pipeline["stages"][name] for name in ("pull", "convert")}
     yaml.dump(pipeline, folder / "dvc.yaml")
     set_params(folder, **params)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
@@ -70,7 +73,12 @@ def command(project: Path, module: str, *args: str, **variables: str) -> subproc
 def pull(project: Path, source: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the stage itself with `source` set to ``source``."""
     set_params(project, source=source)
-    return command(project, "stages.pull", source, "data/raw", **variables)
+    return command(project, "stages.pull", "--param", "source", "--raw", "data/raw", **variables)
+
+
+def convert(project: Path) -> subprocess.CompletedProcess[str]:
+    """Run the stage itself on what `pull` has fetched."""
+    return command(project, "stages.convert", "--raw", "data/raw", "--tables", "data/tables")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

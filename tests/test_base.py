@@ -18,6 +18,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from rerank.errors import UserError
+from rerank.model import weights
 from stages import base
 
 HUB_ID = "someone/tiny-model"
@@ -46,14 +47,14 @@ def model(hub_model: Path, tmp_path: Path) -> Path:
     return shutil.copytree(hub_model, tmp_path / "model")
 
 
-def write(model: Path | str, target: Path, revision: str | None = None) -> set[str]:
-    base.base(str(model), revision, target, key="base_model")
+def write(model: Path | str, target: Path) -> set[str]:
+    weights.write_base(str(model), target, key="base_model")
     return set(pull_project.contents(target))
 
 
-def fails(model: Path | str, target: Path, message: str, revision: str | None = None) -> None:
+def fails(model: Path | str, target: Path, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        write(model, target, revision)
+        write(model, target)
     assert "\n" not in str(caught.value)
     assert not target.exists()
     assert not list(target.parent.glob(".*.partial"))
@@ -76,10 +77,10 @@ def test_the_same_model_gives_the_same_bytes_and_replaces_what_was_there(model: 
 
 
 def test_the_bundled_weights_are_those_of_the_pinned_revision(tmp_path: Path) -> None:
-    names = write("bundled", tmp_path / "base", base.BUNDLED_REVISION)
+    names = write("bundled", tmp_path / "base")
     assert {"model.safetensors", "modules.json", "tokenizer.json", "vocab.txt", "1_Pooling/config.json"} <= names
     weights = (tmp_path / "base/model.safetensors").read_bytes()
-    assert hashlib.sha256(weights).hexdigest() == base.BUNDLED_SHA256
+    assert hashlib.sha256(weights).hexdigest() == weights.BUNDLED_SHA256
 
 
 def test_bundled_weights_with_another_hash_or_none_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,34 +135,28 @@ def test_a_damaged_configuration_is_named(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "revision", "message"),
+    ("name", "message"),
     [
-        (
-            "models/nowhere",
-            None,
-            "base_model is 'models/nowhere', and there is no such folder; .* set base_revision to",
-        ),
-        ("some/where/else", None, "base_model is 'some/where/else', and there is no such folder"),
-        (HUB_ID, "main", "set base_revision to its commit, 40 hex digits .it is 'main'."),
-        ("bundled", "main", "base_revision is 'main', but base_model is 'bundled': set it to null"),
-        (".", COMMIT, "base_revision is '.*', but base_model is a folder: set it to null"),
+        ("models/nowhere", "base_model is 'models/nowhere', and there is no such folder; .* models/nowhere@COMMIT"),
+        ("some/where/else", "base_model is 'some/where/else', and there is no such folder: give one, a Hub id"),
+        (HUB_ID, f"a Hub id needs its commit, 40 hex digits: {HUB_ID}@COMMIT"),
+        (f"{HUB_ID}@main", f"a Hub id needs its commit, 40 hex digits: {HUB_ID}@COMMIT"),
+        (f"bundled@{COMMIT}", "base_model is 'bundled@.*', and there is no such folder"),
     ],
 )
-def test_a_name_and_a_revision_that_do_not_fit_are_named(
-    tmp_path: Path, name: str, revision: str | None, message: str
-) -> None:
-    fails(name, tmp_path / "base", message, revision)
+def test_a_model_that_is_nowhere_or_has_no_commit_is_named(tmp_path: Path, name: str, message: str) -> None:
+    fails(name, tmp_path / "base", message)
 
 
 def write_from_hub(
     target: Path, cache: Path, *, name: str = HUB_ID, commit: str = COMMIT, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `base` on the Hub id in a process of its own, because huggingface_hub reads its settings on import."""
-    code = "import sys; from pathlib import Path; from rerank.errors import run; from stages.base import base\n"
-    code += "run(lambda: base(sys.argv[1], sys.argv[2], Path(sys.argv[3]), key='base_model'))"
+    code = "import sys; from pathlib import Path; from rerank.command import run; from rerank.model import weights\n"
+    code += "run(lambda name, target: weights.write_base(name, Path(target), key='base_model'), *sys.argv[1:])"
     environment = {"HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1", **variables}
     return subprocess.run(
-        [sys.executable, "-c", code, name, commit, str(target)],
+        [sys.executable, "-c", code, f"{name}@{commit}", str(target)],
         cwd=pull_project.ROOT,
         env=pull_project.environment(cache, environment),
         capture_output=True,
@@ -276,6 +271,6 @@ def test_the_stage_writes_both_models(model: Path, tmp_path: Path, monkeypatch: 
     pull_project.command(project, "dvc", "init", "--quiet").check_returncode()
     monkeypatch.chdir(project)
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    base.main(Path("models/base"), Path("models/bi-encoder"))
+    base.main(base=Path("models/base"), bi_encoder=Path("models/bi-encoder"))
     assert (project / "models/base/model.safetensors").stat().st_size == 90_868_376
     assert set(pull_project.contents(project / "models/bi-encoder")) == write(model, tmp_path / "same")

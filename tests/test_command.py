@@ -45,9 +45,9 @@ def test_a_users_mistake_and_a_full_disk_are_one_line_and_ours_is_a_traceback() 
     def fails(error: Exception) -> None:
         raise error
 
-    with pytest.raises(SystemExit, match="^error: lr is 0$"):
+    with pytest.raises(SystemExit, match=r"^error: lr is 0$"):
         run(fails, UserError("lr is 0"))
-    with pytest.raises(SystemExit, match="^error: the disk is full"):
+    with pytest.raises(SystemExit, match=r"^error: the disk is full"):
         run(fails, OSError(errno.ENOSPC, "No space left on device"))
     with pytest.raises(KeyError):
         run(fails, KeyError("ours"))

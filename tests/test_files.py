@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from rerank.errors import UserError
-from rerank.files import replacing, write_json
+from rerank.files import replacing
+from rerank.json_file import write_json
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

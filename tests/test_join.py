@@ -72,10 +72,16 @@ def write(judged: pd.DataFrame, texts: pd.DataFrame) -> None:
 
 def run_stage(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Run the stage with `PARAMS` and ``changes``; return the pairs and the counts."""
-    monkeypatch.setattr(join, "declared", lambda stage: PARAMS | changes)
-    target, metrics = Path("data/judged"), Path("metrics/data.json")
-    join.main(Path("data/judgments"), Path("data/documents"), target, metrics)
-    return pd.read_parquet(target / "test.parquet"), json.loads(metrics.read_text())
+    monkeypatch.setattr(join, "declared", lambda model, stage: model(**PARAMS | changes))
+    judged, metrics = Path("data/judged"), Path("metrics/data.json")
+    join.main(judgments=Path("data/judgments"), documents=Path("data/documents"), judged=judged, metrics=metrics)
+    pairs, counts = pd.read_parquet(judged / "test.parquet"), json.loads((judged / "counts.json").read_text())
+    assert json.loads(metrics.read_text()) == {
+        "rows": len(pairs),
+        "queries": pairs["user_id"].nunique(),
+        "dropped_rows": sum(counts["dropped"].values()),
+    }
+    return pairs, counts
 
 
 def test_a_candidate_list_has_the_judged_documents_with_their_texts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,10 +157,16 @@ def test_a_document_with_several_texts_has_the_lowest(monkeypatch: pytest.Monkey
         ({"text_columns": ["title", "plot"]}, r"data/documents: column 'plot' is missing .*: set text_columns in"),
         (
             {"user_column": None},
-            r"params\.yaml: user_column is null: set it to the column of data/judgments for it \(q",
+            r"params\.yaml: user_column is null: name the column",
         ),
-        ({"max_grade": 1}, r"'grade' holds 2 \(3 rows are not whole numbers from 0 to 1\): correct them, or set max_g"),
-        ({"label_column": "keywords"}, "column 'keywords' holds VARCHAR, not numbers: convert it, or set label_column"),
+        (
+            {"max_grade": 1},
+            r"'grade' holds 2 \(3 of 14 rows are not whole numbers from 0 to 1\): correct them, or set max_g",
+        ),
+        (
+            {"label_column": "keywords"},
+            "column 'keywords' holds (large_)?string, not numbers: convert it, or set label_column",
+        ),
         ({"document_id_column": "title"}, "column 'title' is null or blank in 3 of 7 rows: fill or drop them"),
     ],
 )
@@ -172,7 +184,7 @@ def test_a_wrong_param_is_one_line_and_nothing_is_written(
     [
         ({"keywords": " "}, "column 'keywords' is null or blank in 14 of 14 rows: fill or drop them"),
         ({"grade": float("nan")}, "column 'grade' is null or blank in 14 of 14 rows"),
-        ({"grade": 0.5}, r"holds 0\.5 \(14 rows are not whole numbers"),
+        ({"grade": 0.5}, r"holds 0\.5 \(14 of 14 rows are not whole numbers"),
         ({"doc_id": [[1]] * 14}, "column 'doc_id' holds .*, not text or whole numbers: convert it, or set book_column"),
         (
             {"doc_id": 12},
@@ -190,11 +202,11 @@ def test_judgments_that_cannot_be_used_are_one_line(
 
 def test_an_empty_table_and_a_file_that_is_no_parquet_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     write(judgments().iloc[:0].astype({"keywords": str}), documents())
-    with pytest.raises(UserError, match="data/judgments: has no rows: correct its source"):
+    with pytest.raises(UserError, match="data/judgments: has no rows: its source in params.yaml"):
         run_stage(monkeypatch)
     write(judgments(), documents())
     Path("data/documents/table.parquet").write_text("id,title")
-    with pytest.raises(UserError, match="data/documents: not readable parquet"):
+    with pytest.raises(UserError, match="data/documents: not a readable parquet"):
         run_stage(monkeypatch)
 
 

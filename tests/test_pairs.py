@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pandas as pd
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rerank.data import pairs
+from rerank.data import pairs, schema
 from rerank.errors import UserError
 
 CANONICAL = pairs.SourceColumns(*("user_id", "book_id", "user_ctx", "book_text", "label"))
@@ -36,7 +37,7 @@ def check(
 ) -> int:
     for number, part in enumerate(parts):
         part.to_parquet(folder / f"part.{number}.parquet")
-    return pairs.check(
+    return schema.check(
         folder,
         source="books.zip",
         columns=columns,
@@ -74,7 +75,7 @@ def test_all_parts_are_counted_and_checked(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"user_id": [1.5, 2.5, 3.5]}, "column 'user_id' holds double, not text or whole numbers"),
-        ({"user_ctx": [1, 2, 3]}, "column 'user_ctx' holds int64, not text"),
+        ({"user_ctx": [1.5, 2, 3]}, "column 'user_ctx' holds double, not text or whole numbers"),
         ({"label": ["yes", "no", "yes"]}, "column 'label' holds .*string, not numbers"),
         ({"user_id": ["ann", None, "bob"]}, "column 'user_id' is null or blank in 1 of 3 rows"),
         ({"book_id": ["1", " ", "2"]}, "column 'book_id' is null or blank in 1 of 3 rows"),
@@ -94,7 +95,7 @@ def test_each_way_of_breaking_the_schema_is_named(tmp_path: Path, columns: dict[
 
 
 def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^books[.]zip: the pairs have no rows"):
+    with pytest.raises(UserError, match=r"^books[.]zip: has no rows"):
         check(tmp_path, table().astype({"user_ctx": str, "book_text": str}).head(0))
 
 
@@ -176,5 +177,5 @@ def test_a_split_column_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_the_column_params_name_the_source_columns() -> None:
-    params = {**CANONICAL.by_key(), "text_column": "blurb", "lr": 1e-4}
+    params = SimpleNamespace(**{**CANONICAL.by_key(), "text_column": "blurb", "lr": 1e-4})
     assert pairs.SourceColumns.from_params(params).text_column == "blurb"

@@ -86,7 +86,7 @@ def test_a_key_of_another_file_counts_where_dvc_yaml_takes_it_from_there(project
     (project / "task/params.yaml").write_text("lr: 0.5\n")
     assert declared(Train, "train").lr == 0.5
     (project / "task/params.yaml").write_text("lr: 0.5\nlr2: 1\n")
-    with pytest.raises(UserError, match="task/params.yaml: unknown key 'lr2'"):
+    with pytest.raises(UserError, match=r"task/params.yaml: unknown key 'lr2'"):
         declared(Train, "train")
 
 

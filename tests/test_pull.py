@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from rerank.data.fetch import fetch
 from rerank.errors import UserError
-from stages import pull
+from stages import convert, pull
 
 LIMIT = 1_000_000
 
@@ -385,10 +385,10 @@ def test_a_source_that_is_missing_or_holds_no_table_is_named(tmp_path: Path) -> 
 
 def test_an_address_that_gives_nothing_is_named_with_the_reason(tmp_path: Path) -> None:
     with serving(partial(Quiet, directory=tmp_path)) as address:
-        fails(f"{address}/nothing.zip", tmp_path / "raw 1", r"can't be fetched \(404")
-    fails(f"{address}/nothing.zip", tmp_path / "raw 2", r"can't be fetched \(Cannot connect")
+        fails(f"{address}/nothing.zip", tmp_path / "raw 1", r"can't be reached \(404")
+    fails(f"{address}/nothing.zip", tmp_path / "raw 2", r"can't be reached \(Cannot connect")
     fails("remote://nobody/pairs.zip", tmp_path / "raw 3", "remote 'nobody' doesn't exist: see `dvc remote list`")
-    fails("floppy://a/pairs.zip", tmp_path / "raw 4", "can't be fetched .*Unsupported URL type floppy://")
+    fails("floppy://a/pairs.zip", tmp_path / "raw 4", "can't be reached .*Unsupported URL type floppy://")
 
 
 @pytest.fixture(scope="module")
@@ -404,58 +404,44 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return folder
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"label": None}, "column 'label' is missing"),
-        ({"user_ctx": 5}, "column 'user_ctx' holds int64, not text"),
-        ({"user_id": [None, *"abcde"]}, "column 'user_id' is null or blank in 1 of 6 rows"),
-        ({"book_text": [None, *"abcde"]}, "column 'book_text' is null or blank in 1 of 6 rows"),
-        ({"label": 7}, "column 'label' holds 7"),
-    ],
-)
-def test_a_source_that_breaks_the_schema_leaves_the_earlier_data_as_it_was(
-    project: Path, change: dict[str, object], message: str
-) -> None:
-    pull_project.pairs().to_parquet("good.parquet")
-    pull.main("good.parquet", Path("data/raw"))
-    before = pull_project.contents(project / "data")
-    bad = pull_project.pairs().assign(**{name: value for name, value in change.items() if value is not None})
-    bad.drop(columns=[name for name, value in change.items() if value is None]).to_parquet("bad.parquet")
-    with pytest.raises(UserError, match=f"^bad.parquet: {message}"):
-        pull.main("bad.parquet", Path("data/raw"))
-    assert pull_project.contents(project / "data") == before
+def pulled(project: Path, source: str) -> pd.DataFrame:
+    """Run both stages in this process and return the rows."""
+    pull_project.set_params(project, source=source)
+    pull.main(param="source", raw=Path("data/raw"))
+    convert.main(raw=Path("data/raw"), tables=Path("data/tables"))
+    return pd.read_parquet("data/tables")
 
 
-def test_a_parquet_file_cut_short_is_named_as_the_source(project: Path) -> None:
-    Path("cut.parquet").write_bytes(parquet()[:-50])
-    with pytest.raises(UserError, match=r"^cut.parquet: not a readable parquet file"):
-        pull.main("cut.parquet", Path("data/raw"))
-
-
-def test_the_stage_makes_the_same_pairs_of_every_kind_of_table(project: Path) -> None:
+def test_the_stages_make_the_same_pairs_of_every_kind_of_table(project: Path) -> None:
     pairs = pull_project.pairs()
+    pairs.to_parquet("pairs.parquet")
     pairs.to_csv("pairs.csv", index=False)
     pairs.to_csv("pairs.tsv", index=False, sep="\t")
     pairs.to_json("pairs.json", orient="records")
     pairs.to_json("pairs.jsonl", orient="records", lines=True)
     write_tar(Path("pairs.tgz"), {"pairs.csv": Path("pairs.csv").read_bytes()})
-    for source in ("pairs.csv", "pairs.tsv", "pairs.json", "pairs.jsonl", "pairs.tgz"):
-        pull.main(source, Path("data/raw"))
-        assert list(pull_project.contents(Path("data/raw"))) == ["pairs.parquet"]
-        pd.testing.assert_frame_equal(pd.read_parquet("data/raw/pairs.parquet"), pairs)
+    for source in ("pairs.parquet", "pairs.csv", "pairs.tsv", "pairs.json", "pairs.jsonl", "pairs.tgz"):
+        pd.testing.assert_frame_equal(pulled(project, source), pairs)
+        assert list(pull_project.contents(Path("data/tables"))) == ["pairs.parquet"]
+
+
+def test_a_param_that_names_no_address_is_one_line(project: Path) -> None:
+    result = pull_project.command(project, "stages.pull", "--param", "documents", "--raw", "data/raw")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --param: 'documents' is no param with an address")
 
 
 def test_the_stage_names_the_line_of_a_table_that_it_cannot_read_and_keeps_the_earlier_data(project: Path) -> None:
     pull_project.pairs().to_csv("pairs.csv", index=False)
-    pull.main("pairs.csv", Path("data/raw"))
-    before = pull_project.contents(project / "data")
+    pulled(project, "pairs.csv")
+    before = pull_project.contents(project / "data/tables")
     Path("bad.csv").write_text(Path("pairs.csv").read_text() + "one,field,more,than,there,are\n")
-    result = pull_project.pull(project, "bad.csv")
+    pull_project.pull(project, "bad.csv").check_returncode()
+    result = pull_project.convert(project)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: bad.csv: line 8 can't be read (Expected Number of Columns: 5 Found: 6)")
+    assert result.stderr.startswith("error: data/raw: line 8 can't be read (Expected Number of Columns: 5 Found: 6)")
     assert result.stderr.count("\n") == 1
-    assert pull_project.contents(project / "data") == before
+    assert pull_project.contents(project / "data/tables") == before
 
 
 def test_the_stage_ends_with_one_line_and_exit_code_1(project: Path) -> None:
@@ -475,7 +461,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(project: Path) -> None:
     for source in ("large.parquet", "large.zip"):
         pull_project.set_params(project, source=source)
         result = subprocess.run(
-            [sys.executable, "-m", "stages.pull", source, "data/raw"],
+            [sys.executable, "-m", "stages.pull", "--param", "source", "--raw", "data/raw"],
             env=pull_project.environment(project, {}),
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)),
             capture_output=True,
@@ -492,7 +478,8 @@ def test_a_terminal_sees_the_progress(project: Path) -> None:
     write_zip(Path("pairs.zip"), {"part.parquet": parquet()})
     terminal, stderr = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 120))
-    command = [sys.executable, "-m", "stages.pull", "pairs.zip", "data/raw"]
+    pull_project.set_params(project, source="pairs.zip")
+    command = [sys.executable, "-m", "stages.pull", "--param", "source", "--raw", "data/raw"]
     subprocess.run(command, env=pull_project.environment(project, {}), stderr=stderr, check=True)
     seen = os.read(terminal, 10_000).decode()
     os.close(terminal)

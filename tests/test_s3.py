@@ -127,7 +127,7 @@ def fails(project: Path, source: str, message: str, **variables: str) -> str:
 
 
 def rows(project: Path) -> int:
-    return len(pd.read_parquet(project / "data/raw"))
+    return len(pd.read_parquet(project / "data/tables"))
 
 
 def test_a_new_object_is_fetched_and_an_unchanged_one_is_not(server: Server, project: Path) -> None:
@@ -183,7 +183,7 @@ def test_an_unreachable_endpoint_is_one_line(project: Path) -> None:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
         keys = {**KEYS, "AWS_ENDPOINT_URL": address}
-        message = f"can't be fetched (Could not connect to the endpoint URL: \"{address}"
+        message = f"can't be reached (Could not connect to the endpoint URL: \"{address}"
         said = fails(project, "s3://pairs/pairs.zip", message, **keys)
     assert f"failed to reproduce 'pull': Could not connect to the endpoint URL: \"{address}" in said
 
@@ -201,7 +201,9 @@ def test_a_folder_and_a_plain_address_of_the_bucket_work_too(server: Server, pro
         pull_project.pairs().to_parquet(path)
         server.client("s3").upload_file(str(path), "pairs", f"parts/part.{number}.parquet")
     result = pull_project.pull(project, "remote://r2/parts", **KEYS)
-    assert (result.stdout, rows(project)) == ("12 pairs from remote://r2/parts\n", 12)
+    assert result.stdout == "2 tables from remote://r2/parts\n"
+    pull_project.convert(project).check_returncode()
+    assert rows(project) == 12
     server.put(users=3)
     pull_project.set_params(project, source=f"s3://pairs/{OBJECT}")
     dvc(project, "repro", AWS_ENDPOINT_URL=server.address)

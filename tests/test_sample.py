@@ -1,11 +1,13 @@
 """The sample: what stays follows from the seed, the ids and the user's own rows, and what goes is counted once."""
 
+import csv
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +19,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from ruamel.yaml import YAML
 
-from rerank.data import hashing, leaks
+from rerank.data import hashing, sampling
 from rerank.data.pairs import COLUMNS, SourceColumns, read
 from rerank.errors import UserError
-from rerank.model.lengths import share_longer
-from stages.sample import sample
 
 ROOT = Path(__file__).resolve().parents[1]
 TITLE_PATTERN = r"^Title: ([^|]+)"
@@ -68,7 +68,7 @@ def take(table: Sequence[Row], *, files: int = 0, threads: int = 2, **changes: A
         else:
             connection.register("pairs", frame(table))
         try:
-            counts = sample(connection, **{**PARAMS, **changes})
+            counts = sampling.sample(connection, **{**PARAMS, **changes})
         except UserError as error:
             return [], {"error": str(error)}
         return sorted(connection.execute(f"SELECT {', '.join(COLUMNS)} FROM sampled").fetchall()), counts
@@ -298,7 +298,7 @@ def test_ids_that_are_whole_numbers_give_the_same_as_their_texts(tmp_path: Path)
     for text_ids in (True, False):
         connection = duckdb.connect()
         read(connection, tmp_path, SourceColumns(*COLUMNS), text_ids=text_ids)
-        counts = sample(connection, **PARAMS)
+        counts = sampling.sample(connection, **PARAMS)
         results.append((counts, sorted(connection.execute("SELECT * FROM sampled").fetchall())))
     assert results[0] == results[1] and isinstance(results[1][1][0][1], str)
 
@@ -308,90 +308,47 @@ def test_the_number_of_threads_changes_nothing() -> None:
     assert take(table, threads=1) == take(table, threads=4)
 
 
-TOLKIEN = "The Lord of the Rings"
+def test_a_pattern_of_null_looks_for_no_leak_and_misses_no_title() -> None:
+    rows = [("q", f"b{n}", "rambo", f"Title: {title}", n % 2) for n, title in enumerate(("Rambo", "Rocky", "Rambo II"))]
+    pairs, counts = take([*rows, ("q", "x", "rambo", "no title", 1)], title_pattern=None)
+    assert len(pairs) == 4 and counts["dropped"]["leaked"] == counts["rows_without_title"] == 0
+    pairs, counts = take([*rows, ("q", "x", "rambo", "no title", 1)])
+    assert counts["dropped"]["leaked"] == 1 and [row[1] for row in pairs] == ["b1", "b2", "x"]
 
 
-@pytest.mark.parametrize(
-    ("title", "context", "found"),
-    [
-        ("It", "Favorite books: It Ends with Us by Colleen Hoover", False),
-        ("It", "Favorite books: It by Stephen King; Dune by Frank Herbert", True),
-        ("It", "Dune, It and Emma", True),
-        ("Dune (Dune, #1)", "Favorite books: Dune by Frank Herbert", True),
-        ("Dune", "Favorite books: Dune (Dune Chronicles #1) by Frank Herbert", True),
-        ("Dune", "Favorite books: Dune Messiah (Dune, #2) by Frank Herbert", False),
-        ("Sapiens: A Brief History of Humankind", "Sapiens by Yuval Noah Harari", True),
-        ("Sapiens", "Sapiens: A Brief History of Humankind by Yuval Noah Harari", True),
-        ("Sapiens - A Brief History of Humankind", "Sapiens: A Brief History of Humankind", True),
-        (f"{TOLKIEN}: The Fellowship of the Ring", f"{TOLKIEN}: The Two Towers by J.R.R. Tolkien", False),
-        (f"{TOLKIEN}: The Fellowship of the Ring", f"{TOLKIEN}: The Fellowship of the Ring", True),
-        (f"{TOLKIEN}: The Fellowship of the Ring", f"{TOLKIEN}: The Two Towers; {TOLKIEN} by Tolkien", True),
-        ("The Fellowship of the Ring", f"{TOLKIEN}: The Fellowship of the Ring", True),
-        ("Pride and Prejudice", "likes: Pride & Prejudice, Emma", True),
-        ("Pride and Prejudice", "likes: Prejudice and Pride", False),
-        ("Eats, Shoots & Leaves: The Zero Tolerance Approach", "Eats, Shoots and Leaves by Lynne Truss", True),
-        ("Stand by Me", "Favorite books: Stand by Me by Someone", True),
-        ("S.", "Favorite books: S. by J.J. Abrams", True),
-        ("S.", "Favorite books: The Magician's Nephew by C.S. Lewis", False),
-        ("Ender's Game", "I read Emma and “Ender’s Game”.", True),
-        ("Les Misérables", "LES MISERABLES by Victor Hugo", True),
-        ("Les Mise\u0301rables", "Les Misérables by Victor Hugo", True),
-        ("Moby-Dick or, The Whale", "Moby-Dick by Herman Melville", True),
-        ("Dune", "Favourites:\n- Emma\n- Dune\n- It", True),
-        ("What If?: Serious Answers", "What If? by Randall Munroe", True),
-        ("Война и мир", "Любимые книги: Война и мир; Анна Каренина", True),
-        ("The O'Reilly Book", "It's the O'Reilly book", False),
-        ("???", "What??? Really", False),
-        ("", "Dune by Frank Herbert", False),
-    ],
-)
-def test_a_title_leaks_when_the_context_names_it_as_a_whole(title: str, context: str, found: bool) -> None:
-    named = leaks.title_parts(leaks.literal(f"Title: {title} | Genres: x"), TITLE_PATTERN)
-    condition = leaks.leaked("context", "title", leaks.main_title("title"))
-    query = f"SELECT {condition} FROM (SELECT {leaks.parts(leaks.literal(context))} AS context, {named} AS title)"
-    assert bool(duckdb.connect().execute(query).fetchall()[0][0]) is found
-
-
-def tiny_tokenizer() -> Tokenizer:
-    """A token a word, and three special ones a pair; it cuts and pads unless it is told not to."""
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
-    tokenizer.enable_truncation(2)
-    tokenizer.enable_padding(length=50)
-    return tokenizer
-
-
-def test_a_pair_is_too_long_when_its_words_and_the_three_special_tokens_exceed_max_length() -> None:
+def test_many_contexts_that_all_name_the_title_of_many_texts_take_seconds() -> None:
     connection = duckdb.connect()
-    connection.execute("CREATE TABLE sampled (user_ctx VARCHAR, book_text VARCHAR)")
-    connection.executemany(
-        "INSERT INTO sampled VALUES (?, ?)",
-        [("a b c", "a b c d"), ("a b c", "a b c d e"), ("a", "a b c d"), ("a", "a")],
+    connection.execute(
+        "CREATE VIEW pairs AS SELECT 'u' || n AS user_id, 'b' || n AS book_id, "
+        "'Favorite books: Dune by Frank Herbert; Book ' || n AS user_ctx, "
+        "'Title: Dune | ' || n AS book_text, (n % 2)::INTEGER AS label FROM range(40000) AS numbers (n) "
+        "UNION ALL SELECT 'u', 'b' || n, 'Emma', 'Title: Dune | ' || n, n FROM range(2) AS numbers (n)"
     )
-    assert share_longer(connection, "sampled", tiny_tokenizer(), max_length=10) == 0.25
-    assert share_longer(connection, "sampled", tiny_tokenizer(), max_length=9) == 0.5
-    assert share_longer(connection, "sampled", tiny_tokenizer(), max_length=100) == 0
+    started = time.monotonic()
+    counts = sampling.sample(connection, **PARAMS)
+    assert counts["dropped"]["leaked"] == 40_000 and counts["sampled"]["rows"] == 2
+    assert time.monotonic() - started < 60  # every context with every text would be 1,600,000,000
+
+
+COLUMN_PARAMS = dict(
+    zip(("user_column", "book_column", "context_column", "text_column", "label_column"), COLUMNS, strict=True)
+)
 
 
 def project(folder: Path, rows: Sequence[Row], **params: Any) -> None:
-    """Make a DVC project with the repository's dvc.yaml and params.yaml, changed where ``params`` says so."""
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc/config").write_text("[core]\n    no_scm = True\n")
+    """Make a project with the repository's dvc.yaml and the params of the stages sample and split."""
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    lines = [(line.partition(":")[0], line) for line in (ROOT / "params.yaml").read_text().splitlines()]
-    changed = [f"{key}: {json.dumps(params[key])}" if key in params else line for key, line in lines]
-    (folder / "params.yaml").write_text("\n".join(changed))
-    (folder / "data/raw").mkdir(parents=True)
-    frame(rows).to_parquet(folder / "data/raw/pairs.parquet", index=False)
-    (folder / "models/base").mkdir(parents=True)
-    tiny_tokenizer().save(str(folder / "models/base/tokenizer.json"))
+    with (folder / "params.yaml").open("w") as file:
+        limits = {"task": "ranking", "max_grade": 1, "max_empty_share": 0.01}
+        YAML().dump({**COLUMN_PARAMS, **limits, **PARAMS, **params}, file)
+    (folder / "data/tables").mkdir(parents=True)
+    frame(rows).to_parquet(folder / "data/tables/pairs.parquet", index=False)
 
 
 def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
-    arguments = ["data/raw", "models/base", "data/sampled", "metrics/data.json"]
+    paths = {"--tables": "data/tables", "--sampled": "data/sampled", "--metrics": "metrics/data.json"}
     return subprocess.run(
-        [sys.executable, "-m", "stages.sample", *arguments],
+        [sys.executable, "-m", "stages.sample", *(word for pair in paths.items() for word in pair)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
@@ -401,23 +358,53 @@ def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_stage_writes_sorted_pairs_and_the_counts_and_the_same_bytes_again(tmp_path: Path) -> None:
     rows = [row for n in range(20) for row in reader(f"u{n}", positives=n % 5, negatives=6)]
-    project(tmp_path, rows, max_length=8, max_users=9)
+    project(tmp_path, rows, max_users=9, min_positives=3)
+    names = [f"data/sampled/{name}" for name in ("counts.json", "leaked.csv", "pairs.parquet", "positives.parquet")]
     outputs = []
     for _ in range(2):
         result = run_stage(tmp_path)
         assert result.returncode == 0, result.stderr
-        outputs.append([(tmp_path / name).read_bytes() for name in ("data/sampled/pairs.parquet", "metrics/data.json")])
+        assert sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "data/sampled").iterdir()) == names
+        outputs.append([(tmp_path / name).read_bytes() for name in [*names, "metrics/data.json"]])
     assert outputs[0] == outputs[1]
     pairs = pd.read_parquet(tmp_path / "data/sampled/pairs.parquet")
     assert list(pairs.columns) == list(COLUMNS) and pairs["label"].dtype == "int32"
     keys = [(user, place(user, book)) for user, book in zip(pairs["user_id"], pairs["book_id"], strict=True)]
     assert keys == sorted(keys)
-    counts = json.loads((tmp_path / "metrics/data.json").read_text())
+    counts = json.loads((tmp_path / "data/sampled/counts.json").read_text())
     assert counts["raw"] == {"rows": 160, "users": 20, "books": 10}
     assert counts["dropped_users"] == {"below_min_positives": 12, "without_negatives": 0, "beyond_max_users": 0}
     assert counts["sampled"]["users"] == pairs["user_id"].nunique() == 8
-    assert counts["longer_than_max_length"] == 1
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["raw", "sampled"]
+    metrics = json.loads((tmp_path / "metrics/data.json").read_text())
+    assert metrics == {"rows": len(pairs), "users": 8, "dropped_rows": 160 - len(pairs)}
+    assert (tmp_path / "data/sampled/leaked.csv").read_text() == '"user_id","book_id","title","context"\n'
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["sampled", "tables"]
+
+
+def shown(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.mark.parametrize("several_texts", [False, True])
+def test_the_first_twenty_leaked_pairs_by_hash_are_shown_as_they_are(tmp_path: Path, several_texts: bool) -> None:
+    context = 'Favorite books: Dune, "It",\r\n\x0bMiss\x1f and Mr' + " more" * 60
+    rows = [row for n in range(30) for row in reader(f"u{n}", context=f"{context} {n}")]
+    rows += [(f"u{n}", "dune", f"{context} {n}", "Title: Dune (Dune, #1) | \x01", n % 2) for n in range(30)]
+    rows += [("u0", "both", f"{context} 0", "Title: Dune", label) for label in (0, 1)]
+    rows += [("u1", "dune", "Dune", "Title: Dune", 1), ("u1", "dune", "Emma", "Title: Dune", 1)] * several_texts
+    connection = duckdb.connect()
+    connection.register("pairs", frame(rows))
+    counts = sampling.sample(connection, **PARAMS)
+    sampling.write(connection, tmp_path / "sampled", counts, seed=42)
+    found = shown(tmp_path / "sampled/leaked.csv")
+    first = sorted((f"u{n}" for n in range(30)), key=lambda user: place(user, "dune"))[:20]
+    assert [row["user_id"] for row in found] == first and {row["book_id"] for row in found} == {"dune"}
+    for row in found:
+        short = several_texts and row["user_id"] == "u1"
+        assert row["title"] == ("Dune" if short else "Dune (Dune, #1)")
+        assert row["context"] == ("Dune" if short else context[:200])
+    assert counts["dropped"]["leaked"] == 30 + 2 * several_texts and counts["dropped"]["contradictions"] == 2
 
 
 @pytest.mark.parametrize(
@@ -425,19 +412,17 @@ def test_the_stage_writes_sorted_pairs_and_the_counts_and_the_same_bytes_again(t
     [
         ({"min_positives": 4}, ["none of 3 users is left", "min_positives (4)", "lower min_positives"]),
         ({"title_pattern": "(?<=Title: )(.*)"}, ["params.yaml: title_pattern is '(?<=Title: )(.*)'", "RE2"]),
-        ({"base": "missing"}, ["models/base/tokenizer.json: missing", "base_model"]),
-        ({"base": "broken"}, ["models/base/tokenizer.json: not a readable tokenizer", "dvc repro"]),
+        ({"task": "similarity"}, ["params.yaml: task is similarity", "set it to ranking or duplicates"]),
+        ({"label_column": "liked"}, ["data/tables: column 'liked' is missing", "set label_column in params.yaml"]),
+        ({"text_column": "blank"}, ["data/tables: column 'blank'", "is null or blank in 18 of 18 rows"]),
     ],
 )
 def test_a_mistake_is_told_in_one_line_and_earlier_results_stay(
     tmp_path: Path, params: dict[str, Any], words: list[str]
 ) -> None:
-    project(tmp_path, [row for n in range(3) for row in reader(f"u{n}")], **params)
-    tokenizer = tmp_path / "models/base/tokenizer.json"
-    if params.get("base") == "missing":
-        tokenizer.unlink()
-    if params.get("base") == "broken":
-        tokenizer.write_text("{}")
+    rows = [row for n in range(3) for row in reader(f"u{n}")]
+    project(tmp_path, rows, **params)
+    frame(rows).assign(blank=" ").to_parquet(tmp_path / "data/tables/pairs.parquet", index=False)
     (tmp_path / "data/sampled").mkdir()
     (tmp_path / "data/sampled/pairs.parquet").write_text("earlier")
     result = run_stage(tmp_path)
@@ -446,5 +431,5 @@ def test_a_mistake_is_told_in_one_line_and_earlier_results_stay(
     for word in words:
         assert word in result.stderr
     assert (tmp_path / "data/sampled/pairs.parquet").read_text() == "earlier"
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["raw", "sampled"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["sampled", "tables"]
     assert not (tmp_path / "metrics").exists()

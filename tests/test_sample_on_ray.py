@@ -1,6 +1,5 @@
 """Sample and split on a real local Ray of two workers: the rows and counts of one machine, also from a bucket."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -16,8 +15,9 @@ ray = pytest.importorskip("ray", reason="an extra: pip install -r requirements-e
 
 from ray.data.context import ShuffleStrategy  # noqa: E402
 
-from rerank.cluster import on_ray, split_on_ray  # noqa: E402
-from rerank.cluster.sample_on_ray import check, main, sample_on_ray  # noqa: E402
+from rerank.cluster import connection as on_ray  # noqa: E402
+from rerank.cluster import sample as cluster_sample  # noqa: E402
+from rerank.cluster import split as cluster_split  # noqa: E402
 from rerank.data import pairs, sampling, splitting  # noqa: E402
 from rerank.data.pairs import COLUMNS, SourceColumns  # noqa: E402
 from rerank.errors import UserError  # noqa: E402
@@ -67,7 +67,7 @@ def test_the_rows_and_counts_are_those_of_one_machine(tmp_path: Path) -> None:
     expected, expected_counts = test_sample.take(table, max_users=12)
     connection = duckdb.connect()
     with on_ray.cluster():
-        counts = sample_on_ray(
+        counts = cluster_sample.sample_on_ray(
             connection,
             on_ray.find(str(tmp_path / "raw")).read(),
             tmp_path,
@@ -83,12 +83,12 @@ def test_the_rows_and_counts_are_those_of_one_machine(tmp_path: Path) -> None:
 def test_a_sample_in_a_bucket_is_split_into_the_same_rows(server: Server, tmp_path: Path) -> None:
     connection = duckdb.connect()
     connection.register("pairs", test_sample.frame([row for n in range(30) for row in test_sample.reader(f"u{n}")]))
-    test_sample.sample(connection, **test_sample.PARAMS)
-    sampling.write(connection, tmp_path / "sampled", seed=42, positives=sampling.POSITIVES)
-    for path in (tmp_path / "sampled").iterdir():
+    counts = sampling.sample(connection, **test_sample.PARAMS)
+    sampling.write(connection, tmp_path / "sampled", counts, seed=42)
+    for path in (tmp_path / "sampled").glob("*.parquet"):
         server.client("s3").upload_file(str(path), "pairs", f"sampled/{path.name}")
     with on_ray.cluster():
-        parts = split_on_ray.split_on_ray(connection, "s3://pairs/sampled", tmp_path, **SHARES)
+        parts = cluster_split.split_on_ray(connection, "s3://pairs/sampled", tmp_path, **SHARES)
     pairs, positives = (
         connection.read_parquet(str(tmp_path / f"sampled/{name}.parquet")) for name in ("pairs", "positives")
     )
@@ -101,32 +101,36 @@ def test_partitioned_pairs_come_straight_from_a_bucket(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = flawed(30)
-    test_sample.project(tmp_path, table, max_length=8, min_positives=1, max_empty_share=0.5)
+    project = tmp_path / "a reader's project"
+    project.mkdir()
+    test_sample.project(project, table, max_empty_share=0.5)
     write_parts(table, tmp_path / "parts", parts=2)
     for path in (tmp_path / "parts").iterdir():
         server.client("s3").upload_file(str(path), "pairs", f"ray/of/{path.name}")
-    assert test_sample.run_stage(tmp_path).returncode == 0
-    monkeypatch.chdir(tmp_path)
+    assert test_sample.run_stage(project).returncode == 0
+    monkeypatch.chdir(project)
     # Ray's other shuffle: without actors, whose start would take most of this test's time.
     monkeypatch.setattr(ray.data.DataContext.get_current(), "shuffle_strategy", ShuffleStrategy.SORT_SHUFFLE_PULL_BASED)
-    main("s3://pairs/ray", Path("models/base"), Path("data/on_ray"), Path("metrics/on_ray.json"))
-    counts = {name: json.loads(Path(f"metrics/{name}.json").read_text()) for name in ("on_ray", "data")}
-    assert counts["on_ray"] == counts["data"]
+    here, there = Path("data/sampled"), Path("data/it's on ray")
+    cluster_sample.main(source="s3://pairs/ray", sampled=there, metrics=Path("metrics/on_ray.json"))
+    assert Path("metrics/on_ray.json").read_text() == Path("metrics/data.json").read_text()
+    assert (there / "counts.json").read_text() == (here / "counts.json").read_text()
+    leaked = (here / "leaked.csv").read_text()
+    assert (there / "leaked.csv").read_text() == leaked and leaked.count("\n") == 21
     for name in ("pairs", "positives"):
-        tables = [pd.read_parquet(f"data/{folder}/{name}.parquet") for folder in ("on_ray", "sampled")]
-        pd.testing.assert_frame_equal(*tables)
-    split_on_ray.main("data/on_ray", Path("data/split_on_ray"))
-    split.main(Path("data/sampled"), Path("data/split"))
+        pd.testing.assert_frame_equal(*(pd.read_parquet(folder / f"{name}.parquet") for folder in (there, here)))
+    cluster_split.main(sampled=str(there), split=Path("data/split on ray's"))
+    split.main(sampled=here, split=Path("data/split"))
     files = sorted(path.name for path in Path("data/split").iterdir())
     assert files == ["popularity.parquet", "test.parquet", "train.parquet", "validation.parquet"]
     for name in files:
-        pd.testing.assert_frame_equal(
-            *(pd.read_parquet(f"data/{folder}/{name}") for folder in ("split_on_ray", "split"))
-        )
-    assert sorted(path.name for path in Path("data").iterdir()) == ["on_ray", "raw", "sampled", "split", "split_on_ray"]
+        folders = ("split on ray's", "split")
+        pd.testing.assert_frame_equal(*(pd.read_parquet(f"data/{folder}/{name}") for folder in folders))
+    found = sorted(path.name for path in Path("data").iterdir())
+    assert found == ["it's on ray", "sampled", "split", "split on ray's", "tables"]
 
 
-def test_rows_are_checked_as_pull_does(tmp_path: Path) -> None:
+def test_rows_are_checked_as_the_stage_does(tmp_path: Path) -> None:
     table = test_sample.frame(test_sample.reader("u"))
     rows, columns = len(table), SourceColumns(*COLUMNS)
     limits: dict[str, Any] = {"source": "here", "columns": columns, "max_grade": 1, "max_empty_share": 0.01}
@@ -135,7 +139,7 @@ def test_rows_are_checked_as_pull_does(tmp_path: Path) -> None:
     table.iloc[:0].to_parquet(tmp_path / "none/pairs.parquet")
     with on_ray.cluster():
         with pytest.raises(UserError, match=r"^here: the pairs have no rows"):
-            check(on_ray.find(str(tmp_path / "none")).read(), **limits)
+            cluster_sample.check(on_ray.find(str(tmp_path / "none")).read(), **limits)
         for name, value in flaws.items():
             flawed = table.astype({"book_id": "str"})
             flawed.loc[3, name] = value
@@ -146,7 +150,7 @@ def test_rows_are_checked_as_pull_does(tmp_path: Path) -> None:
             with pytest.raises(UserError) as here:
                 pairs.check(raw, **limits)
             with pytest.raises(UserError) as there:
-                check(on_ray.find(str(raw)).read(), **limits)
+                cluster_sample.check(on_ray.find(str(raw)).read(), **limits)
             assert str(there.value) == str(here.value)
             assert f"column '{name}'" in str(here.value) and f"1 of {rows} rows" in str(here.value)
 

@@ -116,14 +116,9 @@ def test_a_user_in_two_splits_stops_the_stage(tmp_path: Path) -> None:
 
 
 def project(folder: Path, pairs: pd.DataFrame, **params: Any) -> None:
-    """Make a DVC project with the repository's dvc.yaml and params.yaml, changed where ``params`` says so."""
-    (folder / ".dvc").mkdir()
-    (folder / ".dvc/config").write_text("[core]\n    no_scm = True\n")
+    """Make a project with the repository's dvc.yaml, the params of the stage, and a sample."""
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    params = {**PARAMS, **params}
-    lines = [(line.partition(":")[0], line) for line in (ROOT / "params.yaml").read_text().splitlines()]
-    changed = [f"{key}: {json.dumps(params[key])}" if key in params else line for key, line in lines]
-    (folder / "params.yaml").write_text("\n".join(changed))
+    (folder / "params.yaml").write_text(json.dumps({**PARAMS, **params}))
     (folder / "data/sampled").mkdir(parents=True)
     pairs.to_parquet(folder / "data/sampled/pairs.parquet", index=False)
     pairs[pairs["label"] > 0].to_parquet(folder / "data/sampled/positives.parquet", index=False)
@@ -131,7 +126,7 @@ def project(folder: Path, pairs: pd.DataFrame, **params: Any) -> None:
 
 def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "stages.split", "data/sampled", "data/split"],
+        [sys.executable, "-m", "stages.split", "--sampled", "data/sampled", "--split", "data/split"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,

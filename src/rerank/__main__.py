@@ -1,7 +1,8 @@
 """Rank candidates for one user, or score a table of pairs, with a fine-tuned cross-encoder.
 
 The command line around a trained model: `python -m rerank --model models/cross-encoder --user TEXT FILE` prints the
-candidates best first; with --pairs and --output it adds a column of scores to a parquet file or a folder of them.
+candidates best first; with --pairs and --output it adds a column of raw scores to a parquet file or a folder of them.
+Either way the model scores as its folder says that it was measured.
 """
 
 import argparse
@@ -10,17 +11,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+from rerank.command import run
+from rerank.errors import UserError
+from rerank.model.engines import ENGINES
+from rerank.model.folder import model_files
+from rerank.serve.scoring import score_pairs
 
-from rerank.errors import UserError, run
-from rerank.serve.scoring import score_pairs, scorer_of
 
+def rank(
+    candidates: Sequence[str], scores: Sequence[float], shown: Sequence[float], *, top: int | None
+) -> list[dict[str, int | float | str]]:
+    """Return ``rank`` (from 1), ``score`` and ``candidate``, best first; equal scores keep their order.
 
-def rank(candidates: Sequence[str], scores: Sequence[float], *, top: int | None) -> list[dict[str, int | float | str]]:
-    """Return ``rank`` (from 1), ``score`` and ``candidate``, best first; equal scores keep their order."""
+    Args:
+        scores: decide the order.
+        shown: what is printed of them, to four digits: a sigmoid calls many of the best equal.
+    """
     order = sorted(range(len(candidates)), key=lambda number: -scores[number])[:top]
     return [
-        {"rank": place, "score": round(float(scores[number]), 4), "candidate": candidates[number]}
+        {"rank": place, "score": float(f"{shown[number]:.4g}"), "candidate": candidates[number]}
         for place, number in enumerate(order, start=1)
     ]
 
@@ -29,7 +38,7 @@ def table(ranked: Sequence[dict[str, int | float | str]]) -> str:
     """Return aligned columns with a heading."""
     rows = [
         ("rank", "score", "candidate"),
-        *((str(r["rank"]), f"{r['score']:.4f}", str(r["candidate"])) for r in ranked),
+        *((str(r["rank"]), f"{r['score']:.4g}", str(r["candidate"])) for r in ranked),
     ]
     places, scores = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(f"{place:>{places}}  {score:>{scores}}  {candidate}" for place, score, candidate in rows)
@@ -77,22 +86,21 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--engine",
-        choices=("torch", "openvino"),
+        choices=ENGINES,
         default="torch",
-        help="openvino, an extra: sooner for many pairs on a processor with bf16, and never on a GPU (default: torch)",
+        help="; ".join(f"{name}, {engine.words}" for name, engine in ENGINES.items()) + " (default: torch)",
     )
-    one = parser.add_argument_group("rank candidates for one user")
+    one = parser.add_argument_group(
+        "rank candidates for one user",
+        "prints what CrossEncoder.rank gives, a number from 0 to 1, or a similarity where the model judges those",
+    )
     one.add_argument("--user", metavar="TEXT", help="the user's context, in the words of the training pairs")
     one.add_argument("candidates", nargs="?", metavar="FILE", help="one candidate a line, - for standard input")
     one.add_argument("--top", type=_count, metavar="N", help="print the best N only")
-    one.add_argument(
-        "--similarity",
-        type=float,
-        metavar="MAX",
-        help="print similarities from 0 to MAX, MAX times the sigmoid of the score: for a model of similarities",
-    )
     one.add_argument("--format", choices=("table", "json"), default="table", help="of the output (default: table)")
-    many = parser.add_argument_group("score a table of pairs")
+    many = parser.add_argument_group(
+        "score a table of pairs", "writes raw scores (logits), which keep their differences"
+    )
     many.add_argument("--pairs", metavar="PATH", help="parquet file with a context and a text in each row, or a folder")
     many.add_argument(
         "--output", metavar="PATH", help="the like of it: where to write the rows with the column `score`"
@@ -123,10 +131,14 @@ def main(given: argparse.Namespace) -> None:
     if not given.user or not given.candidates:
         raise UserError("--user and a file of candidates are needed (or --pairs and --output): see --help")
     candidates = read_candidates(given.candidates)
-    scores = scorer_of(given.model, engine=given.engine)([given.user] * len(candidates), candidates)
-    if given.similarity is not None:
-        scores = given.similarity / (1 + np.exp(-scores.astype(np.float64)))
-    ranked = rank(candidates, scores.tolist(), top=given.top)
+    model_files(given.model)
+    from rerank.model.ranker import (
+        load,
+    )  # torch takes seconds to import: not before the arguments are known to be right
+
+    model = load(given.model, engine=given.engine)
+    scores = model.score([given.user] * len(candidates), candidates)
+    ranked = rank(candidates, scores.tolist(), model.shown(scores).tolist(), top=given.top)
     print(json.dumps(ranked, indent=2, ensure_ascii=False) if given.format == "json" else table(ranked))
 
 

@@ -1,15 +1,11 @@
 """Writing so that a reader sees the old file, the new file, or none: never half of one."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rerank.errors import UserError
-
-DIGITS = 6
 
 
 def remove(path: Path) -> None:
@@ -42,16 +38,3 @@ def replacing(target: Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         remove(partial)
-
-
-def rounded(content: Any) -> Any:
-    """Return ``content`` with the numbers of its dicts rounded to `DIGITS` decimals, for files that are compared."""
-    if isinstance(content, dict):
-        return {key: rounded(value) for key, value in content.items()}
-    return round(float(content), DIGITS) if isinstance(content, float) else content
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON with stable formatting and a final newline; refuses NaN and infinity (ValueError)."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

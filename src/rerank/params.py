@@ -136,11 +136,11 @@ class Evaluate(Params):
 
 class Plot(Params):
     task: Literal["ranking", "similarity", "duplicates"]
-    favourite_pattern: str | None = Field(None, description="a regular expression")
+    favourite_pattern: str = Field("", description="a regular expression")
 
     @field_validator("favourite_pattern")
     @classmethod
-    def _is_regex(cls, value: str | None) -> str | None:
+    def _is_regex(cls, value: str) -> str | None:
         return _regex(value)
 
 

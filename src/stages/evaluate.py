@@ -6,7 +6,7 @@ What is measured follows from the task: candidate lists per user, similarities, 
 from pathlib import Path
 
 from rerank.command import run
-from rerank.files import rounded, write_json
+from rerank.json_file import write_json
 from rerank.measure.by_task import MEASURING, summary
 from rerank.measure.report import report
 from rerank.measure.scores import read
@@ -18,8 +18,8 @@ def main(*, scores: list[Path], metrics: Path, evaluation: Path) -> None:
     params = declared(Evaluate, "evaluate")
     validation, test = read(scores)
     measured = MEASURING[params.task].evaluate(validation, test, max_grade=params.max_grade, seed=params.seed)
-    write_json(evaluation, rounded(measured))
-    write_json(metrics, rounded(summary(measured)))
+    write_json(evaluation, measured)
+    write_json(metrics, summary(measured))
     print(report(measured))
 
 

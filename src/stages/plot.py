@@ -26,7 +26,7 @@ def main(*, split: Path, scores: list[Path], evaluation: Path, plots: Path, curv
             validation,
             test,
             evaluation=measured,
-            favourites=lists.favourites_of(pairs, params.favourite_pattern),
+            favourites=lists.favourites_of(pairs, params.favourite_pattern or None),
         )
         if curves is not None:
             pictures["training"] = training.training(*training.read(curves), task=params.task)

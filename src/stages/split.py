@@ -5,25 +5,24 @@ it has not seen. The popularity counts are a baseline's whole knowledge: they co
 training users, not only from the sampled ones, because a weak baseline would flatter the model.
 """
 
-import sys
 from pathlib import Path
 
 import duckdb
 
-from rerank.data.splitting import split, write
-from rerank.errors import run
+from rerank.command import run
+from rerank.data import splitting
 from rerank.files import replacing
-from rerank.params import declared
+from rerank.params import Split, declared
 
 
-def main(sampled: Path, target: Path) -> None:
-    """Write train, validation, test and popularity.parquet to ``target``."""
-    params = declared("split")
+def main(*, sampled: Path, split: Path) -> None:
+    """Write train, validation, test and popularity.parquet."""
+    params = declared(Split, "split")
     connection = duckdb.connect()
     pairs, positives = (connection.read_parquet(str(sampled / f"{name}.parquet")) for name in ("pairs", "positives"))
-    with replacing(target) as partial:
-        write(connection, partial, split(pairs, positives, **params))
+    with replacing(split) as partial:
+        splitting.write(connection, partial, splitting.split(pairs, positives, **params.model_dump()))
 
 
 if __name__ == "__main__":
-    run(main, *map(Path, sys.argv[1:]))
+    run(main)

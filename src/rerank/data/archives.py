@@ -11,18 +11,16 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 from fsspec.callbacks import Callback
 from tqdm import tqdm
 
+from rerank.data.formats import FORMATS, table_suffix, wanted
 from rerank.errors import UserError
 
 CHUNK = 2**20
-# Of a folder or an archive stay the files of the first of these lines that it has any of: a README.txt beside a
-# table is no table. Each may be gzipped.
-KINDS = ((".parquet",), (".csv", ".tsv"), (".json", ".jsonl"), (".txt",))
 # What a broken archive raises; of the zip, RuntimeError is a password and NotImplementedError an unknown compression.
 DAMAGED = (
     zipfile.BadZipFile,
@@ -86,11 +84,6 @@ def write(stream: IO[bytes] | Metered, path: Path) -> None:
         shutil.copyfileobj(stream, file, CHUNK)
 
 
-def table_suffix(path: PurePath) -> str:
-    """Return the suffix that tells what a file holds, without a final .gz."""
-    return PurePath(path.stem).suffix if path.suffix == ".gz" else path.suffix
-
-
 def _inside(source: str, name: str) -> PurePosixPath | None:
     """Return where the source's file ``name`` goes below the target, None for a hidden one."""
     path = PureWindowsPath(name)  # knows / and \, drives and network shares
@@ -108,9 +101,8 @@ def places(source: str, names: Sequence[str]) -> list[PurePosixPath | None]:
         UserError: for a path that leads outside.
     """
     found = [_inside(source, name) for name in names]
-    suffixes = {table_suffix(place) for place in found if place}
-    kind = next((kind for kind in KINDS if suffixes.intersection(kind)), ())
-    return [place if place and table_suffix(place) in kind else None for place in found]
+    kept = wanted({table_suffix(place) for place in found if place})
+    return [place if place and table_suffix(place) in kept else None for place in found]
 
 
 def _unzip(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
@@ -139,7 +131,7 @@ def _untar(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
                 if info.issym() or info.islnk() or info.issparse():
                     raise UserError(f"{source}: {info.name!r} is a link or has holes: pack the file itself")
                 content = packed.extractfile(info)
-                if content and place and any(table_suffix(place) in kind for kind in KINDS):
+                if content and place and table_suffix(place) in FORMATS:
                     with _naming(source, info.name):
                         write(content, target / place)
                     written.append(place.as_posix())

@@ -1,16 +1,15 @@
 """Fetch the source of the pairs into a folder of tables: from a path, the web or a bucket, unpacked.
 
-What comes from elsewhere is not trusted: see `rerank.data.archives`. Addresses go through DVC's own file systems, so
-that ``remote://NAME/path``, endpoints and keys are those that DVC has for the dependency ``source``.
+What comes from elsewhere is not trusted: see `rerank.data.archives`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from rerank.data.archives import KINDS, Meter, Metered, gunzip, is_tar, places, table_suffix, untar, unzip, write
-from rerank.errors import NO_SPACE, UserError
+from rerank.data.archives import Meter, Metered, gunzip, is_tar, places, untar, unzip, write
+from rerank.data.formats import FORMATS, table_suffix
+from rerank.data.stores import explaining, is_local, located
+from rerank.errors import UserError
 
 # A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
 # after `pull`.
@@ -29,7 +28,7 @@ def _lone_name(file: Path, source: str) -> str:
         return f"{LONE_FILE}.parquet"
     name = urlsplit(source).path if "://" in source else source
     suffix = table_suffix(PurePosixPath(name))
-    tables = [table for kind in KINDS for table in kind if table != ".parquet"]
+    tables = [table for table in FORMATS if table != ".parquet"]
     if suffix not in tables:
         raise UserError(
             f"{source}: begins with {start!r}, so it is neither a parquet file nor an archive, and its name does not "
@@ -73,60 +72,22 @@ def _copy(source: str, target: Path, *, max_bytes: int) -> None:
                 write(Metered(stream, meter), target / place)
 
 
-@contextmanager
-def _explaining(source: str) -> Iterator[None]:
-    """Turn what DVC's file systems raise for a source that can't be had into one line that names it."""
-    from aiohttp import ClientError
-    from botocore.exceptions import BotoCoreError, NoCredentialsError
-    from dvc.config import RemoteNotFoundError
-    from dvc.exceptions import DvcException
-    from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
-
-    try:
-        yield
-    except RemoteNotFoundError as error:
-        raise UserError(f"{source}: {error}: see `dvc remote list`, and add it with `dvc remote add`") from None
-    except NoCredentialsError as error:
-        raise UserError(
-            f"{source}: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or put the keys into "
-            ".dvc/config.local with `dvc remote modify --local`"
-        ) from None
-    except (BotoCoreError, ClientError, DvcException, AuthError, ConfigError, RemoteMissingDepsError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in NO_SPACE:
-            raise
-        # fsspec says "not found" of every failure of a web server, and has the reason as the cause
-        cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
-        words = " ".join(str(cause).split()) or type(cause).__name__
-        if isinstance(cause, PermissionError):
-            raise UserError(f"{source}: access is refused ({words}): check the keys and what they may read") from None
-        if isinstance(cause, FileNotFoundError):
-            raise UserError(f"{source}: not found ({words}): correct the bucket or path in `source`") from None
-        raise UserError(f"{source}: can't be fetched ({words}): check address, endpoint, keys and network") from None
-    except ValueError as error:
-        if "Invalid endpoint" not in str(error):
-            raise
-        raise UserError(f"{source}: {error}: begin endpointurl with https:// in `dvc remote modify`") from None
-
-
 def _download(source: str, target: Path, *, max_bytes: int) -> None:
-    from dvc.config import Config
-    from dvc.fs import parse_external_url
-
-    with _explaining(source):
-        fs, path = parse_external_url(source, config=Config.from_cwd())
-        info = fs.info(path)
+    with explaining(source):
+        store, path = located(source)
+        info = store.info(path)
         if info["type"] == "directory":
-            names = sorted(name for name in fs.find(path) if not name.endswith("/"))
-            found = places(source, ["/".join(fs.relparts(name, path)) for name in names])
+            names = sorted(name for name in store.find(path) if not name.endswith("/"))
+            found = places(source, [name.removeprefix(path.rstrip("/") + "/") for name in names])
             files = [(name, target / place) for name, place in zip(names, found, strict=True) if place]
-            size = sum(fs.size(name) or 0 for name, _ in files)
+            size = sum(store.size(name) or 0 for name, _ in files)
         else:
             files = [(path, target / ".download")]
             size = info.get("size")
         with Meter(source, "downloading", size=size, max_bytes=max_bytes) as meter:
             for name, place in files:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                fs.get_file(name, str(place), callback=meter)
+                store.get_file(name, str(place), callback=meter)
     if info["type"] != "directory":
         file = target / ".download"
         if _unpack(file, target, source=source, max_bytes=max_bytes):
@@ -135,14 +96,14 @@ def _download(source: str, target: Path, *, max_bytes: int) -> None:
             file.rename(target / _lone_name(file, source))
 
 
-def fetch(source: str, target: Path, *, max_bytes: int) -> None:
-    """Create the folder ``target`` with the tables of ``source``; on failure it may be left half-written.
+def fetch(source: str, target: Path, *, max_bytes: int) -> int:
+    """Create the folder ``target`` with the tables of ``source`` and return how many; a failure may leave some.
 
     Args:
         source: a .parquet file, another table (.csv, .tsv, .json, .jsonl, or .txt for a judgment list), either of them
             gzipped, a folder of them, or a zip or tar.gz of these: a path, or an address that DVC can read (https://,
             s3://, remote://NAME/path). What a lone file is decides its content, and its name only where that can't.
-            Of a folder or an archive stay only the kinds that `rerank.data.archives.KINDS` prefers.
+            Of a folder or an archive stay only the kinds that `rerank.data.formats` prefers.
         target: folder to create; nothing in it is packed.
         max_bytes: neither the source nor what it unpacks to may be larger.
 
@@ -150,13 +111,14 @@ def fetch(source: str, target: Path, *, max_bytes: int) -> None:
         UserError: when the source is missing, refused, unreachable, damaged, hostile or too large.
     """
     target.mkdir()
-    transfer = _download if "://" in source else _copy
+    transfer = _copy if is_local(source) else _download
     transfer(source, target, max_bytes=max_bytes)
     if packed := sorted(target.rglob("*.gz")):
         with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
             for path in packed:
                 gunzip(path, path.with_suffix(""), source=f"{source}: {path.relative_to(target)}", meter=meter)
                 path.unlink()
-    if not any(path.is_file() for path in target.rglob("*")):
-        suffixes = ", ".join(suffix for kind in KINDS for suffix in kind)
+    if not (files := sum(path.is_file() for path in target.rglob("*"))):
+        suffixes = ", ".join(FORMATS)
         raise UserError(f"{source}: holds no table ({suffixes}): write one there, or correct `source` in params.yaml")
+    return files

@@ -1,4 +1,4 @@
-"""How each task of `rerank.tasks` is measured: one entry a task; `rerank.measure.pictures` draws."""
+"""How each task of `rerank.tasks` is measured: one entry a task; how it is drawn: `rerank.measure.pictures`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -14,14 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import digamma, gammaln
 
-from rerank.errors import UserError
 from rerank.measure.rankings import Numbers, Rankings
-
-# Scores of a collapsed model differ in their last bits, with the shape of the batch that each was computed in.
-SAME = 1e-6
-COLLAPSED = "training collapsed or diverged: lower lr and head_lr, or train longer (epochs)"
-COLLAPSED_BI_ENCODER = "training collapsed or diverged: lower bi_encoder_lr, or train longer (bi_encoder_epochs)"
-BROKEN_WEIGHTS = "its weights are broken, or all texts are the same: check base_model, bi_encoder and text_column"
 
 
 def _discount(rank: npt.NDArray[np.integer], k: int) -> Numbers:
@@ -157,26 +150,3 @@ def _measured(lists: Rankings, functions: dict[str, Callable[[Rankings], Numbers
     measured = pd.DataFrame(columns, index=pd.Index(lists.ids.astype(object), name="user_id"))
     measured[lists.positives == 0] = np.nan
     return measured
-
-
-def check_scores(system: str, scores: npt.NDArray[np.floating], *, trained: bool = True) -> None:
-    """Refuse scores that rank nothing.
-
-    Args:
-        system: the name of the system: ``cross_encoder``, ``bi_encoder_LOSS`` for a trained one, or another.
-        scores: one a pair, shape (pairs,).
-        trained: whether those two come from training here, which is then the likely cause.
-
-    Raises:
-        UserError: when a score is not finite, or all are the same; it names the system and the likely cause.
-    """
-    cause = BROKEN_WEIGHTS
-    if trained and system == "cross_encoder":
-        cause = COLLAPSED
-    elif trained and system.startswith("bi_encoder_"):
-        cause = COLLAPSED_BI_ENCODER
-    broken = np.count_nonzero(~np.isfinite(scores))
-    if broken:
-        raise UserError(f"{system}: {broken:,} of {len(scores):,} scores are not finite numbers: {cause}")
-    if np.ptp(scores) <= SAME * max(1.0, float(np.abs(scores).max())):
-        raise UserError(f"{system}: all {len(scores):,} scores are {scores[0]:g}: {cause}")

@@ -1,8 +1,11 @@
-"""The model card: what a model folder says of itself, without times or machine names, so that its bytes can repeat."""
+"""The model card: what a model is, what it learnt from, how it scores and how well, for people; no text of a reader."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+
+from rerank.model.folder import Scoring
 
 CARD = """\
 ---
@@ -15,8 +18,8 @@ tags:
 
 # Cross-encoder re-ranker
 
-Reads two texts together, such as a reader's favourites and a book, and gives one score: higher means a better match.
-Made by the `train` stage of a DVC project; `dvc.lock` there holds the hashes of everything that went in.
+Reads two texts together{reads}, and gives one score: higher means a better match.
+Made by a DVC project; `dvc.lock` there holds the hashes of everything that went in.
 
 ```python
 from sentence_transformers import CrossEncoder
@@ -35,8 +38,9 @@ model.rank("{context}", ["{text}"])
 
 ## Metrics
 
-Best validation {metric}: {value:.4f}. The test metrics, with intervals and baselines, are in the project's
-metrics/test.json: this folder is written before the test set is read.
+Best on validation: {validation}.
+
+{test}
 
 ## Intended use
 
@@ -44,8 +48,8 @@ metrics/test.json: this folder is written before the test set is read.
 
 ## Limits
 
-Pairs longer than {max_length} tokens are cut. Texts unlike those of the training pairs get guesses. Popularity in the
-training pairs, and whatever bias made it, is learnt with everything else. Not for decisions about people.
+Pairs longer than {max_length} tokens are cut{cut}. Texts unlike those of the training pairs get guesses. Popularity in
+the training pairs, and whatever bias made it, is learnt with everything else. Not for decisions about people.
 """
 
 RANKING = """\
@@ -53,39 +57,79 @@ Re-ranking some tens or hundreds of candidates for one text, in texts of the for
 scores within one list only: they are not probabilities."""
 JUDGING = """\
 Judging pairs of texts of the form that it was trained on. The sigmoid of the score is an estimate of label /
-{max_grade}, {orders}."""
-ORDERS = {True: "best as the mean over both orders of the two texts", False: "with the texts in the order of training"}
+{max_grade}, best as the mean of the scores of both orders of the two texts."""
+READS = {"ranking": ", such as a reader's favourites and a book"}
+# Made up, in the form of the pairs of each task.
+EXAMPLES = {
+    "ranking": ("Favorite books: Emma by Jane Austen", "Title: Persuasion | Genres: classics"),
+    "similarity": ("A child is playing with a red ball.", "A girl throws a ball."),
+    "duplicates": ("How do I bake bread without yeast?", "What is a recipe for bread that needs no yeast?"),
+}
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
+def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def model_card(splits: Mapping[str, pd.DataFrame], params: Mapping[str, object], value: float) -> str:
+def _counts(splits: Mapping[str, pd.DataFrame]) -> str:
+    rows = [
+        (
+            name,
+            *(f"{number:,}" for number in (p["user_id"].nunique(), p["book_id"].nunique(), len(p), sum(p.label > 0))),
+        )
+        for name, p in splits.items()
+    ]
+    return _table(("split", "users", "books", "pairs", "positives"), rows)
+
+
+def _measured(evaluation: Mapping[str, Any]) -> str:
+    """Return the table of each system's first metric on the test set, with its 95 % interval where there is one."""
+    rows = []
+    heading = ""
+    for system, metrics in evaluation.get("systems", {}).items():
+        metric, found = next(iter(metrics.items()))
+        values = found if isinstance(found, dict) else {"value": found}
+        value = values.get("mean", values.get("value"))
+        if value is None:
+            continue
+        low, high = values.get("low"), values.get("high")
+        between = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+        heading = heading or metric
+        named = "" if metric == heading else f" {metric}"
+        rows.append((system, f"{value:.3f}{between}{named}"))
+    return "On the test set, with 95 % intervals:\n\n" + _table(("system", heading), rows) if rows else ""
+
+
+def model_card(
+    splits: Mapping[str, pd.DataFrame],
+    *,
+    scoring: Scoring,
+    params: Mapping[str, object],
+    training: Mapping[str, float],
+    evaluation: Mapping[str, Any],
+) -> str:
     """Return the card as Markdown.
 
     Args:
-        splits: name → pairs of each split that training has read.
-        params: the params of the run, by key.
-        value: best validation metric, the one that the param ``validation_metric`` names.
+        splits: name → pairs of each split.
+        scoring: how the model scores.
+        params: the params that it was trained with, by key.
+        training: what the train stage measured: ``validation_METRIC``, and ``cut_pairs``, a share.
+        evaluation: ``systems``: system → metric → ``mean`` or ``value``, ``low`` and ``high``.
     """
-    judging = JUDGING.format(max_grade=params["max_grade"], orders=ORDERS[bool(params["symmetric"])])
-    counts = [
-        tuple(f"{number:,}" for number in (p["user_id"].nunique(), p["book_id"].nunique(), len(p), sum(p["label"] > 0)))
-        for p in splits.values()
-    ]
-    example = next(iter(splits.values())).iloc[0]
+    context, text = EXAMPLES[scoring.task]
+    measured = {name.removeprefix("validation_"): value for name, value in training.items() if "validation" in name}
+    cut = training.get("cut_pairs")
     return CARD.format(
-        context=example["user_ctx"].replace('"', "'")[:100],
-        text=example["book_text"].replace('"', "'")[:100],
-        counts=_table(
-            ("split", "users", "books", "pairs", "positives"),
-            [(name, *numbers) for name, numbers in zip(splits, counts, strict=True)],
-        ),
+        reads=READS.get(scoring.task, ""),
+        context=context,
+        text=text,
+        counts=_counts(splits),
         params=_table(("param", "value"), list(params.items())),
-        metric=params["validation_metric"],
-        value=value,
-        use=judging if params["loss"] == "binary_cross_entropy" else RANKING,
-        max_length=params["max_length"],
+        validation=", ".join(f"{metric} {value:.4f}" for metric, value in measured.items()),
+        test=_measured(evaluation),
+        use=RANKING if scoring.task == "ranking" else JUDGING.format(max_grade=scoring.max_grade),
+        max_length=scoring.max_length,
+        cut="" if cut is None else f" ({cut:.1%} of the training pairs)",
     )

@@ -11,7 +11,7 @@ from sentence_transformers import CrossEncoder
 from torch import nn
 
 from rerank.errors import UserError
-from rerank.model.encoder import Forward, for_scoring, resolve_precision
+from rerank.model.scores import Forward, for_scoring, resolve_precision
 from rerank.model.tokens import pair_tokens
 
 # What the graph is traced from, and what proves it: another number of pairs, of other lengths, together with the
@@ -39,7 +39,7 @@ def compiled(model: CrossEncoder, *, precision: str) -> Forward:
     """Return what scores batches in the place of ``model``, which must be on a CPU, for as many threads as torch has.
 
     Args:
-        precision: auto, fp32 or bf16, see `rerank.model.encoder.resolve_precision`.
+        precision: auto, fp32 or bf16, see `rerank.model.scores.resolve_precision`.
 
     Raises:
         UserError: when OpenVINO is not installed, can't compute the model, or does not give its scores. The function

@@ -16,9 +16,39 @@ from tqdm import tqdm
 
 Numbers = npt.NDArray[np.int64]
 TEXTS_PER_BATCH = 1000
-# Two words, from which `PairTokens` learns how a tokenizer puts pairs together; longer pairs of them prove it.
+# Two words, from which `PairTokens` learns how a tokenizer puts pairs together.
 PROBE = ("one", "two")
 LONGEST_PROBE = 8192
+
+
+def _probes(length: int) -> list[tuple[str, str]]:
+    """Return pairs that prove it: short and longer than ``length`` tokens on either side or both, no two words alike.
+
+    A tokenizer that cuts or pads at the other end, or cuts one of the texts alone, gives other ids for one of them.
+    """
+    first, second = (" ".join(map(str, range(start, start + length))) for start in (10_000, 50_000))
+    return [PROBE, ("one", second), (first, "two"), (first, second)]
+
+
+class _Growing:
+    """An array that grows at its end; twice the room whenever it is full, so that nothing is copied at every call."""
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self.room = np.zeros(1024, dtype=dtype)
+        self.size = 0
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        return self.room[: self.size]
+
+    def extend(self, values: npt.NDArray[Any]) -> None:
+        size = self.size + len(values)
+        if size > len(self.room):
+            room = np.zeros(max(size, 2 * len(self.room)), dtype=self.room.dtype)
+            room[: self.size] = self.values
+            self.room = room
+        self.room[self.size : size] = values
+        self.size = size
 
 
 class PairTokens:
@@ -35,6 +65,8 @@ class PairTokens:
         tokenizer = model.tokenizer
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError("a tokenizer without a fast backend")
+        if (tokenizer.truncation_side, tokenizer.padding_side) != ("right", "right"):
+            raise ValueError("a tokenizer that cuts or pads on the left")
         self.max_length = int(model.max_seq_length or tokenizer.model_max_length)
         self.padding = (tokenizer.pad_token_id, tokenizer.pad_token_type_id)
         self.with_types = "token_type_ids" in tokenizer.model_input_names
@@ -49,9 +81,9 @@ class PairTokens:
                 self.template.append((text, number, kind))
         self.special = sum(text is None for text, _, _ in self.template)
         self.numbers: dict[str, int] = {}
-        self.ids = np.zeros(0, dtype=np.int32)
-        self.starts, self.counts = (np.zeros(0, dtype=np.int64) for _ in range(2))
-        probes = [PROBE, tuple(f"{word} " * min(self.max_length, LONGEST_PROBE) for word in PROBE)]
+        self.ids = _Growing(np.int32)
+        self.starts, self.counts = _Growing(np.int64), _Growing(np.int64)
+        probes = _probes(min(self.max_length, LONGEST_PROBE))
         found, expected = self.preprocess(probes), model.preprocess(probes)
         if any(name not in expected or not torch.equal(found[name], torch.as_tensor(expected[name])) for name in found):
             raise ValueError("a tokenizer that joins texts in its own way")
@@ -73,10 +105,9 @@ class PairTokens:
             # No pair has room for more of a text than this.
             found += [np.array(encoding.ids[: self.max_length], dtype=np.int32) for encoding in batch]
         self.numbers.update({text: len(self.numbers) + number for number, text in enumerate(new)})
-        ends = len(self.ids) + np.cumsum([0, *map(len, found)])
-        self.starts = np.concatenate([self.starts, ends[:-1]])
-        self.counts = np.concatenate([self.counts, np.array(counts, dtype=np.int64)])
-        self.ids = np.concatenate([self.ids, *found])
+        self.starts.extend(self.ids.size + np.cumsum([0, *map(len, found[:-1])]))
+        self.counts.extend(np.array(counts, dtype=np.int64))
+        self.ids.extend(np.concatenate(found))
 
     def numbers_of(self, texts: Sequence[str]) -> Numbers:
         """Return the number of each text, shape (texts,).
@@ -93,7 +124,7 @@ class PairTokens:
         (truncation.rs).
         """
         room = self.max_length - self.special
-        one, two = self.counts[first], self.counts[second]
+        one, two = self.counts.values[first], self.counts.values[second]
         shorter = np.minimum(one, two)
         longer = np.maximum(shorter, room - shorter)
         both = shorter + longer > room
@@ -126,8 +157,8 @@ class PairTokens:
                 end = end + 1
                 continue
             inside = (position >= end[:, None]) & (position < (end + kept[text])[:, None])
-            source = (self.starts[texts[text]] - end)[:, None] + position
-            ids[inside], types[inside] = self.ids[source[inside]], kind
+            source = (self.starts.values[texts[text]] - end)[:, None] + position
+            ids[inside], types[inside] = self.ids.values[source[inside]], kind
             end = end + kept[text]
         features = {"input_ids": ids, "attention_mask": (position < end[:, None]).astype(np.int64)}
         if self.with_types:
@@ -139,6 +170,34 @@ class PairTokens:
         first, second = zip(*pairs, strict=True)
         self.add((*first, *second))
         return self.batch(self.numbers_of(first), self.numbers_of(second))
+
+
+class OwnTokens:
+    """What `PairTokens` does, by a model's own tokenizer: for one that puts pairs together in its own way."""
+
+    def __init__(self, model: CrossEncoder) -> None:
+        self.model = model
+        self.texts: dict[str, int] = {}
+
+    def add(self, texts: Iterable[str], *, progress: bool = False) -> None:
+        """Number the texts that are new."""
+        for text in texts:
+            self.texts.setdefault(text, len(self.texts))
+
+    def numbers_of(self, texts: Sequence[str]) -> Numbers:
+        """Return the number of each text, shape (texts,)."""
+        return np.fromiter((self.texts[text] for text in texts), dtype=np.int64, count=len(texts))
+
+    def lengths(self, first: Numbers, second: Numbers) -> Numbers:
+        """Return at most how many tokens each pair has, shape (pairs,): its letters, up to what the model reads."""
+        letters = np.fromiter(map(len, self.texts), dtype=np.int64, count=len(self.texts))
+        return np.clip(letters[first] + letters[second], 1, self.model.max_seq_length or LONGEST_PROBE)
+
+    def batch(self, first: Numbers, second: Numbers, *, multiple: int = 1) -> dict[str, torch.Tensor]:
+        """Return a model's input for some pairs."""
+        texts = list(self.texts)
+        found = self.model.preprocess([(texts[one], texts[two]) for one, two in zip(first, second, strict=True)])
+        return {name: value for name, value in found.items() if torch.is_tensor(value)}
 
 
 def pair_tokens(model: CrossEncoder) -> PairTokens | None:

@@ -1,5 +1,6 @@
-"""What every training shares: one seed, validation from before the first step on, the best weights kept, the log."""
+"""What every training shares: one seed, validation from before the first step on, the best weights kept, the curves."""
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -11,19 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.model import BaseModel
-from sklearn.metrics import average_precision_score
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
 from rerank.errors import UserError
 from rerank.files import replacing
-from rerank.measure.metrics import check_scores, per_user
-from rerank.model.encoder import resolve_precision
+from rerank.measure.quality import quality
+from rerank.model.batching import processes
+from rerank.model.scores import check_scores, resolve_precision
 
+# Called with a metric's name or `LOSS`, its value and the step.
 Record = Callable[[str, float, int], None]
 Scorer = Callable[[Any], npt.NDArray[np.floating]]
+LOSS = "loss"
+WEIGHT_DECAY = 0.01
 
 
 def make_deterministic(seed: int) -> None:
@@ -33,21 +36,10 @@ def make_deterministic(seed: int) -> None:
     torch.use_deterministic_algorithms(True)
 
 
-def quality(metric: str, pairs: pd.DataFrame, scores: npt.NDArray[np.floating]) -> float:
-    """Return a metric of scored pairs, higher is better.
-
-    Args:
-        metric: ``ndcg@10``, the mean over users; ``spearman`` (rank correlation with the label) or
-            ``average_precision`` (of labels above 0), over all pairs.
-        pairs: frame with user_id, book_id and label.
-        scores: one a row.
-    """
-    if metric == "spearman":
-        return float(spearmanr(pairs["label"], scores).statistic)
-    if metric == "average_precision":
-        return float(average_precision_score(pairs["label"] > 0, scores))
-    measured = per_user(pairs["user_id"], pairs["book_id"], pairs["label"], scores)
-    return float(measured[metric].mean())
+def some_users(pairs: pd.DataFrame, users: int | None, *, seed: int) -> pd.DataFrame:
+    """Return the pairs of the first ``users`` users by hash order, or all of them when None."""
+    order = sorted(pairs["user_id"].unique(), key=lambda user: hashlib.md5(f"user|{seed}|{user}".encode()).hexdigest())
+    return pairs[pairs["user_id"].isin(order[:users])]
 
 
 @dataclass
@@ -56,9 +48,9 @@ class Validation(BaseEvaluator):
 
     Attributes:
         scorer: gives a model's scores of ``pairs``.
-        metric: see `quality`.
-        system: what the error calls a model whose scores rank nothing.
-        record: called with a name, a value and the step.
+        metric: one of `rerank.measure.quality.QUALITIES`.
+        system, advice: of the error for scores that rank nothing, see `check_scores`.
+        record: called with the metric, its value and the step.
         misses: measurements since the best one.
     """
 
@@ -66,6 +58,7 @@ class Validation(BaseEvaluator):
     scorer: Scorer
     metric: str
     system: str
+    advice: str
     record: Record
     best: float = -np.inf
     best_step: int = 0
@@ -79,9 +72,9 @@ class Validation(BaseEvaluator):
         self, model: BaseModel, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         scores = self.scorer(model)
-        check_scores(self.system, scores)
-        value = quality(self.metric, self.pairs, scores)
-        self.record(f"validation/{self.metric}", value, steps)
+        check_scores(self.system, scores, advice=self.advice)
+        value = quality(self.metric, self.pairs, scores, split="validation")
+        self.record(self.metric, value, steps)
         if value > self.best:
             self.best, self.best_step, self.misses = value, steps, 0
             self.weights = {name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()}
@@ -101,7 +94,7 @@ class Schedule(TrainerCallback):
         logs = kwargs["logs"]
         assert isinstance(logs, dict)
         if "loss" in logs and state.is_world_process_zero:
-            self.validation.record("train/loss", float(logs["loss"]), state.global_step)
+            self.validation.record(LOSS, float(logs["loss"]), state.global_step)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -113,24 +106,25 @@ class Schedule(TrainerCallback):
             control.should_training_stop = True
 
 
-def with_curves(curves: Path, train: Callable[..., tuple[Any, Validation]]) -> tuple[Any, Validation]:
-    """Return what ``train(record=...)`` returns; the folder ``curves`` gets what it records, through DVCLive."""
-    from dvclive import Live
+class Curves:
+    """What a training records, for two tables: loss.csv (step, loss) and validation.csv (step, metric, value)."""
 
-    with replacing(curves) as unfinished, Live(str(unfinished), save_dvc_exp=False, dvcyaml=False) as live:
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, str, float]] = []
 
-        def record(name: str, value: float, step: int) -> None:
-            live.step = step
-            live.log_metric(name, value)
+    def record(self, name: str, value: float, step: int) -> None:
+        """Remember a value: a `Record`."""
+        self.rows.append((step, name, value))
 
-        model, validation = train(record=record)
-        live.summary["best"] = {f"validation_{validation.metric}": validation.best, "step": validation.best_step}
-    return model, validation
-
-
-def processes() -> int:
-    """Return how many processes train together, under `accelerate launch` or torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    def write(self, folder: Path) -> None:
+        """Write the two tables into ``folder``, rounded as DVC's metrics are."""
+        table = pd.DataFrame(self.rows, columns=["step", "metric", "value"])
+        is_loss = table["metric"] == LOSS
+        with replacing(folder) as partial:
+            partial.mkdir()
+            losses = table[is_loss].drop(columns="metric").rename(columns={"value": LOSS})
+            for name, rows in (("loss", losses), ("validation", table[~is_loss])):
+                rows.round(6).to_csv(partial / f"{name}.csv", index=False, lineterminator="\n")
 
 
 def is_writer() -> bool:
@@ -147,7 +141,7 @@ def arguments(
         rows_per_step: rows of the training data in a step; several processes share them, so that they follow the curve
             of one, and leave out what does not fill a step at the end of an epoch.
         head: names of the parameters that learn at the rate ``head_lr``.
-        precision: auto, fp32 or bf16, see `rerank.model.encoder.resolve_precision`.
+        precision: auto, fp32 or bf16, see `rerank.model.scores.resolve_precision`.
 
     Raises:
         UserError: when the processes cannot share a step equally.
@@ -163,6 +157,7 @@ def arguments(
         "accelerator_config": {"split_batches": True},
         "dataloader_drop_last": processes() > 1,
         "learning_rate_mapping": {f"^model\\.{re.escape(name)}$": head_lr for name in head},
+        "weight_decay": WEIGHT_DECAY,
         "use_cpu": device == "cpu",
         "bf16": resolve_precision(precision, device) == "bf16",
         "seed": seed,

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rerank.data import stores
 from rerank.errors import UserError
-from rerank.serve import stores
 
 SCORE = "score"
 METADATA_KEY = b"rerank.score"
@@ -70,18 +70,32 @@ def _rows(source: str, *, context_column: str, text_column: str) -> int:
     return rows
 
 
+def _place(address: str) -> PurePosixPath:
+    """Return one spelling of an address, links followed."""
+    return PurePosixPath(Path(address).resolve() if stores.is_local(address) else address)
+
+
 def _is_inside(address: str, folder: str) -> bool:
-    inner, outer = (place if stores.in_bucket(place) else str(Path(place).resolve()) for place in (address, folder))
-    return PurePosixPath(inner).is_relative_to(outer)
+    return _place(address).is_relative_to(_place(folder))
+
+
+def _are_one(source: str, target: str) -> bool:
+    """Whether two addresses lead to one file."""
+    if _place(source) == _place(target):
+        return True
+    paths = (Path(source), Path(target))
+    return (
+        all(map(stores.is_local, (source, target))) and all(p.exists() for p in paths) and paths[0].samefile(paths[1])
+    )
 
 
 def _addresses(pairs: str, output: str) -> list[tuple[str, str, str]]:
     """Return source, target and version of every part."""
     parent = Path(output).parent
-    if not stores.in_bucket(output) and not parent.is_dir():
+    if stores.is_local(output) and not parent.is_dir():
         raise UserError(f"{output}: the folder {parent} does not exist: create it, or give another --output")
     if stores.is_file(pairs):
-        if not stores.in_bucket(output) and Path(output).is_dir():
+        if stores.is_local(output) and Path(output).is_dir():
             raise UserError(f"{output}: is a folder: give the path of a file as --output")
         return [(pairs, output, stores.version(pairs))]
     versions = stores.parquet_files(pairs)
@@ -101,19 +115,23 @@ def find_parts(pairs: str, output: str, *, context_column: str, text_column: str
     """Return the parts of ``pairs``, a parquet file or a folder of them, which ``output`` is a file or a folder for.
 
     Args:
-        pairs, output: paths or s3:// addresses. One file may become itself; folders may not lie within each other.
+        pairs, output: paths or s3:// addresses, which may not be one file, nor lie within each other.
 
     Raises:
         UserError: when there is no part, one can't be read, lacks a column or has one named like the scores, or
-            ``output`` can't be written or holds parts that ``pairs`` does not.
+            ``output`` can't be written, is the input itself or holds parts that ``pairs`` does not.
     """
 
     def part(addresses: tuple[str, str, str]) -> Part:
         source, target, version = addresses
         return Part(source, target, version, _rows(source, context_column=context_column, text_column=text_column))
 
+    addresses = _addresses(pairs, output)
+    for source, target, _ in addresses:
+        if _are_one(source, target):
+            raise UserError(f"{target}: is {source} itself, which would be overwritten: give another --output")
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as threads:
-        return list(threads.map(part, _addresses(pairs, output)))
+        return list(threads.map(part, addresses))
 
 
 def _recorded(part: Part) -> Mapping[str, str] | None:

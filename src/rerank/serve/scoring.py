@@ -9,14 +9,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from rerank.data import stores
 from rerank.errors import UserError
-from rerank.serve import stores
+from rerank.model.engines import engine_named
+from rerank.model.folder import model_files, read_scoring
 from rerank.serve.parts import METADATA_KEY, SCORE, Part, Recipe, find_parts, unfinished
 
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]
@@ -56,26 +59,8 @@ def score_part(part: Part, recipe: Recipe, score: Scorer) -> Iterator[int]:
                 yield batch.num_rows
 
 
-def model_files(folder: Path) -> list[str]:
-    """Return the relative paths of what a model is loaded from: all files of its folder but the model card.
-
-    Raises:
-        UserError: when there is no cross-encoder in ``folder``.
-    """
-    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
-        raise UserError(f"{folder}: holds no model: run `dvc repro` to train one, or `dvc pull` to fetch one")
-    from rerank.model import (
-        encoder as model,  # torch takes seconds to import: not before the arguments are known to be right
-    )
-
-    if not model.has_head(folder):
-        raise UserError(f"{folder}: gives embeddings, not scores: give a cross-encoder such as models/cross-encoder")
-    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(file for file in files if file != "README.md")
-
-
 def _hash(folder: Path) -> str:
-    """Return a hash of the model in ``folder``."""
+    """Return a hash of all that decides the scores of the model in ``folder``."""
     sums = hashlib.sha256()
     for file in model_files(folder):
         with (folder / file).open("rb") as stream:
@@ -83,42 +68,26 @@ def _hash(folder: Path) -> str:
     return sums.hexdigest()
 
 
-def precision_here(engine: str) -> str:
-    """Return the precision that this process scores in with an engine, see `rerank.model.encoder.resolve_precision`."""
+def precision_here(engine: str, precision: str) -> str:
+    """Return what ``precision`` is for this process with an engine, see `rerank.model.scores.resolve_precision`."""
+    # torch takes seconds to import: not before the arguments are known to be right
     from sentence_transformers.util import get_device_name
 
-    from rerank.model import encoder as model
+    from rerank.model.scores import resolve_precision
 
-    return model.resolve_precision("auto", "cpu" if engine == "openvino" else get_device_name().split(":")[0])
+    return resolve_precision(precision, engine_named(engine).device or get_device_name().split(":")[0])
 
 
-def scorer_of(folder: Path, *, precision: str = "auto", engine: str = "torch", progress: bool = True) -> Scorer:
-    """Load the model in ``folder`` and return the function that scores contexts and texts with it.
+def ranker_of(folder: Path, recipe: Recipe) -> Any:
+    """Load the model in ``folder`` for a job, see `rerank.model.ranker.load`."""
+    from rerank.model.ranker import load
 
-    Args:
-        engine: torch, on a GPU where there is one, or openvino, on the processors.
-
-    Raises:
-        UserError: when there is no cross-encoder, or the engine is not installed or can't run it.
-    """
-    model_files(folder)
-    from rerank.model import encoder as model
-
-    if engine == "openvino":
-        from rerank.model.openvino import compiled
-
-        loaded = model.load(folder, device="cpu")
-        forward = compiled(loaded, precision=precision)
-        return lambda contexts, texts: model.score(
-            loaded, contexts, texts, precision="fp32", progress=progress, forward=forward
-        )
-    ready = model.for_scoring(model.load(folder), precision=precision)
-    return lambda contexts, texts: model.score(ready, contexts, texts, precision=precision, progress=progress)
+    return load(folder, engine=recipe.engine, precision=recipe.precision, progress=False)
 
 
 def score_here(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator[int]:
     """Score the parts in this process with the model in ``folder``; yield numbers of rows as they are done."""
-    score = scorer_of(folder, precision=recipe.precision, engine=recipe.engine, progress=False)
+    score = ranker_of(folder, recipe).score
     for part in parts:
         yield from score_part(part, recipe, score)
 
@@ -131,17 +100,19 @@ def score_pairs(
     Args:
         pairs, output: paths or s3:// addresses, see `rerank.serve.parts.find_parts`.
         on_ray: whether the workers of a Ray cluster do it, or this process.
-        engine: see `scorer_of`.
+        engine: one of `rerank.model.engines.ENGINES`.
 
     Raises:
         UserError: when an address, column, text or the model is not what it has to be, or Ray is missing.
     """
     precision, score_parts = precision_here, score_here
     if on_ray:
-        from rerank.cluster.scoring_on_ray import precision_there as precision
-        from rerank.cluster.scoring_on_ray import score_there as score_parts
+        from rerank.cluster.scoring import precision_there as precision
+        from rerank.cluster.scoring import score_there as score_parts
     parts = find_parts(pairs, output, context_column=context_column, text_column=text_column)
-    recipe = Recipe(context_column, text_column, _hash(model_folder), precision=precision(engine), engine=engine)
+    model, how = _hash(model_folder), read_scoring(model_folder)
+    resolved = precision(engine, how.precision)
+    recipe = Recipe(context_column, text_column, model, precision=resolved, engine=engine)
     missing, changes = unfinished(parts, recipe, replace=parts[0].source == pairs)
     for changed, count in changes.items():
         print(f"{output}: parts made with another {changed}, scored again: {count:,}", file=sys.stderr)

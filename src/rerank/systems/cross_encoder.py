@@ -1,29 +1,26 @@
 """The fine-tuned cross-encoder, and the base that it comes from where that is a cross-encoder already."""
 
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from rerank.errors import UserError
-from rerank.model import encoder
+from rerank.model.folder import Scoring, has_head
+from rerank.model.ranker import load
 from rerank.systems.distinct import Scores, score_distinct
 
 
 def score(pairs: pd.DataFrame, source: Path, *, max_length: int, precision: str) -> Scores:
-    """Return the raw scores of the cross-encoder in ``source``.
+    """Return the raw scores of the cross-encoder in ``source``, as its folder says, or else as the arguments do.
 
     Raises:
-        UserError: when the model gives no score for a pair, or several, or reads fewer than ``max_length`` tokens.
+        UserError: see `rerank.model.ranker.load`.
     """
-    if not encoder.has_head(source):
-        raise UserError(f"{source}: gives no score for a pair of texts: set base_model to a cross-encoder")
-    model = encoder.build(source, max_length=max_length, dropout=0.0, seed=0)
-    return score_distinct(pairs, partial(encoder.score, model, precision=precision), source=source)
+    ranker = load(source, otherwise=Scoring(max_length=max_length, precision=precision))
+    return score_distinct(pairs, ranker.score, source=source)
 
 
 def score_untuned(pairs: pd.DataFrame, source: Path, *, max_length: int, precision: str) -> Scores | None:
     """Return `score`, or None when the base model in ``source`` has no head yet."""
-    if not encoder.has_head(source):
+    if not has_head(source):
         return None
     return score(pairs, source, max_length=max_length, precision=precision)

@@ -6,12 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from rerank.errors import UserError
-from rerank.measure.metrics import check_scores
+from rerank.model.folder import SCORING
+from rerank.model.scores import BROKEN_WEIGHTS, COLLAPSED, COLLAPSED_BI_ENCODER, check_scores
 from rerank.systems.distinct import Scores
 from rerank.systems.registry import CHANCE, FINE_TUNED, named, scorer
-
-# What training here leaves in a model's folder.
-TRAINED = "scoring.json"
 
 
 def sources(systems: Sequence[str]) -> dict[str, Path | None]:
@@ -48,7 +46,7 @@ def score(
         pairs: frame with `rerank.data.pairs.COLUMNS`.
         systems: from `sources`.
         max_length: tokens of a pair that a cross-encoder reads.
-        precision: auto, fp32 or bf16, see `rerank.model.encoder.resolve_precision`.
+        precision: auto, fp32 or bf16, see `rerank.model.scores.resolve_precision`.
 
     Raises:
         UserError: when a model's scores rank nothing, see `check_scores`; and what a scorer raises.
@@ -61,7 +59,14 @@ def score(
             print(f"{source}: is no {system.label}: left out")
             continue
         if not system.may_tie:
-            trained = name != FINE_TUNED or (source is not None and (source / TRAINED).exists())
-            check_scores(name, values, trained=trained)
+            check_scores(name, values, advice=_advice(name, source))
         scores[name] = values
     return scores
+
+
+def _advice(name: str, source: Path | None) -> str:
+    """Return the likely cause of scores that rank nothing: the training where there was one, else the weights."""
+    if name.startswith("bi_encoder_"):
+        return COLLAPSED_BI_ENCODER
+    trained = name == FINE_TUNED and source is not None and (source / SCORING).exists()
+    return COLLAPSED if trained else BROKEN_WEIGHTS

@@ -1,15 +1,14 @@
 """Make the sample of a table that outgrows one machine: the same rows and counts as the stage sample, on Ray Data.
 
-    python -m rerank.cluster.sample_on_ray s3://bucket/pairs models/base data/sampled metrics/data.json
+    python -m rerank.cluster.sample --source s3://bucket/pairs --sampled data/sampled --metrics metrics/data.json
 
-In place of the stages pull and sample, with the same params and checks, in three passes over the source. The first one
-checks the rows. In the second each block gives its keys without texts; those of one user come together in one bucket,
-where they are merged and the user's pairs are chosen by the same SQL as on one machine. The third reads the texts of
-the pairs that stay. This machine keeps one row for each user, each book, each clean positive and each chosen pair, on
-disk.
+In place of the stages pull, convert and sample, with the same params and checks, in three passes over the source. The
+first one checks the rows. In the second each block gives its keys without texts; those of one user come together in one
+bucket, where they are merged and the user's pairs are chosen by the same SQL as on one machine. The third reads the
+texts of the pairs that stay, and of the leaked ones that are shown. This machine keeps one row for each user, each
+book, each clean positive and each chosen pair, on disk.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ import duckdb
 import pyarrow as pa
 import ray
 
-from rerank.cluster import on_ray
-from rerank.data import hashing, sampling
-from rerank.data.pairs import SourceColumns, check_counts, check_query, check_schema, select
-from rerank.errors import run
-from rerank.files import replacing, write_json
-from rerank.model.lengths import load_tokenizer, share_longer
-from rerank.params import declared
+from rerank.cluster.connection import cluster, connect, fetch, find, on_blocks, query
+from rerank.command import run
+from rerank.data import counting, examples, hashing, keys, sampling
+from rerank.data.pairs import COLUMNS, SourceColumns, select
+from rerank.data.schema import check_columns, check_counts, check_query
+from rerank.files import replacing
+from rerank.json_file import write_json
+from rerank.params import Columns, Sample, declared
 
 ROWS_PER_BUCKET = 1_000_000
 MEMORY_LIMIT = "4GB"
@@ -33,7 +33,7 @@ IN_FIRST_ROW = "CASE WHEN row_number() OVER () = 1 THEN ({number}) ELSE 0 END::B
 
 
 def _pairs_of(block: pa.Table, columns: SourceColumns) -> duckdb.DuckDBPyConnection:
-    connection = on_ray.connect({"source": block})
+    connection = connect({"source": block})
     connection.execute(f"CREATE TEMP VIEW pairs AS SELECT {select(columns)} FROM source")
     return connection
 
@@ -41,30 +41,30 @@ def _pairs_of(block: pa.Table, columns: SourceColumns) -> duckdb.DuckDBPyConnect
 def check(
     pairs: ray.data.Dataset, *, source: str, columns: SourceColumns, max_grade: int, max_empty_share: float
 ) -> None:
-    """Check the rows as `rerank.data.pairs.check` does, whose errors it raises."""
+    """Check the rows as `rerank.data.schema.check` does, whose errors it raises."""
     sql = check_query(columns, max_grade=max_grade)
-    blocks = on_ray.on_blocks(pairs, on_ray.query, name="source", sql=sql).to_pandas()
+    blocks = on_blocks(pairs, query, name="source", sql=sql).to_pandas()
     counts = {"rows": 0}  # where no block has a row, none was counted
     if len(blocks):
         counts = {**blocks.sum().to_dict(), "wrong_label": blocks["wrong_label"].min()}
     check_counts(counts, source=source, columns=columns, max_grade=max_grade, max_empty_share=max_empty_share)
 
 
-def collect_keys(block: pa.Table, *, columns: SourceColumns, title_pattern: str, buckets: int) -> pa.Table:
-    """Return the `sampling.KEY_PARTS` of a block of the source, each with the bucket of its user."""
+def collect_keys(block: pa.Table, *, columns: SourceColumns, title_pattern: str | None, buckets: int) -> pa.Table:
+    """Return the `keys.KEY_PARTS` of a block of the source, each with the bucket of its user."""
     connection = _pairs_of(block, columns)
-    sampling.collect_keys(connection, title_pattern=title_pattern)
+    keys.collect_keys(connection, title_pattern=title_pattern)
     bucket = f"(md5_number_upper('bucket|' || user_id) % {buckets})::INTEGER AS bucket"
     without_title = IN_FIRST_ROW.format(number="SELECT row_count FROM without_title")
-    return connection.sql(f"SELECT *, {bucket}, {without_title} FROM ({sampling.KEY_PARTS})").to_arrow_table()
+    return connection.sql(f"SELECT *, {bucket}, {without_title} FROM ({keys.KEY_PARTS})").to_arrow_table()
 
 
 def choose_in_bucket(
     parts: pa.Table, *, seed: int, max_users: int | None, min_positives: int, split_name: str, lists: dict[str, int]
 ) -> pa.Table:
     """Return the merged keys of whole users, with the reason why each goes and whether it is chosen."""
-    connection = on_ray.connect({"parts": parts})
-    sampling.merge_keys(connection)
+    connection = connect({"parts": parts})
+    keys.merge_keys(connection)
     sampling.count_users(connection)
     sampling.choose_users(connection, seed=seed, max_users=max_users, min_positives=min_positives)
     sampling.choose_pairs(connection, seed=seed, split_name=split_name, lists=lists)
@@ -76,12 +76,12 @@ def choose_in_bucket(
     ).to_arrow_table()
 
 
-def read_texts(block: pa.Table, *, columns: SourceColumns, chosen: ray.ObjectRef) -> pa.Table:
-    """Return the chosen pairs of a block with their texts."""
+def read_texts(block: pa.Table, *, columns: SourceColumns, wanted: ray.ObjectRef) -> pa.Table:
+    """Return the rows of a block that belong to the wanted pairs, each once."""
     connection = _pairs_of(block, columns)
-    connection.register("chosen", ray.get(chosen))
-    sampling.read_texts(connection)
-    return connection.table("sampled").to_arrow_table()
+    connection.register("wanted", ray.get(wanted))
+    rows = f"SELECT DISTINCT {', '.join(COLUMNS)} FROM pairs SEMI JOIN wanted USING (user_id, book_id)"
+    return connection.sql(rows).to_arrow_table()
 
 
 def sample_on_ray(
@@ -99,10 +99,10 @@ def sample_on_ray(
     eval_negatives: int,
     validation_share: float,
     test_share: float,
-    title_pattern: str,
+    title_pattern: str | None,
     rows_per_bucket: int = ROWS_PER_BUCKET,
 ) -> dict[str, Any]:
-    """Make the tables ``sampled`` and ``positives`` here and return the counts, see the stage sample.
+    """Make the tables ``sampled``, ``leaked`` and ``positives`` here and return the counts, see `sampling.sample`.
 
     Args:
         connection: of this machine.
@@ -114,7 +114,7 @@ def sample_on_ray(
     Raises:
         UserError: when no user is left, or ``title_pattern`` is not an RE2 regular expression.
     """
-    sampling.check_title_pattern(title_pattern)
+    keys.check_title_pattern(title_pattern)
     lists = {
         "positives_per_user": positives_per_user,
         "negatives_per_positive": negatives_per_positive,
@@ -124,8 +124,8 @@ def sample_on_ray(
     users: dict[str, Any] = {"seed": seed, "max_users": max_users, "min_positives": min_positives}
     split_name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
     buckets = pairs.count() // rows_per_bucket + 1
-    parts = on_ray.on_blocks(pairs, collect_keys, columns=columns, title_pattern=title_pattern, buckets=buckets)
-    keys = (
+    parts = on_blocks(pairs, collect_keys, columns=columns, title_pattern=title_pattern, buckets=buckets)
+    merged = (
         parts.groupby("bucket", num_partitions=buckets)
         .map_groups(
             choose_in_bucket, batch_format="pyarrow", fn_kwargs={**users, "split_name": split_name, "lists": lists}
@@ -133,19 +133,20 @@ def sample_on_ray(
         .materialize()
     )
 
-    def fetch(name: str, dataset: ray.data.Dataset) -> None:
-        connection.execute(f"CREATE TEMP VIEW {name} AS FROM {on_ray.fetch(dataset, spill / f'{name}.parquet')}")
-
     for name, sql in {
         "counted": f"SELECT user_id, {sampling.CLEAN_PAIRS} FROM keys GROUP BY user_id",
         "met": "SELECT DISTINCT book_id FROM keys",
-        "key_counts": sampling.KEY_COUNTS,
+        "key_counts": keys.KEY_COUNTS,
         "without_title": "SELECT coalesce(sum(rows_without_title), 0)::BIGINT AS row_count FROM keys",
         "candidates": "SELECT user_id, book_id, label FROM keys WHERE chosen",
         "clean_positives": "SELECT user_id, book_id FROM keys WHERE reason IS NULL AND label > 0",
+        "first_of_blocks": examples.first_leaked("keys", seed=seed),
     }.items():
-        fetch(name, on_ray.on_blocks(keys, on_ray.query, name="keys", sql=sql))
-    sampling.number_ids(connection, "user", "SELECT DISTINCT user_id FROM counted")
+        of_blocks = on_blocks(merged, query, name="keys", sql=sql)
+        connection.register(name, fetch(of_blocks, spill / f"{name}.parquet"))
+    first_leaked = examples.first_leaked("first_of_blocks", seed=seed)
+    connection.execute(f"CREATE TEMP TABLE first_leaked AS {first_leaked}")
+    keys.number_ids(connection, "user", "SELECT DISTINCT user_id FROM counted")
     connection.execute("CREATE TEMP VIEW books AS SELECT DISTINCT book_id FROM met")
     connection.execute(
         "CREATE TEMP TABLE user_counts AS SELECT user_number, sum(positives)::BIGINT AS positives, "
@@ -157,44 +158,45 @@ def sample_on_ray(
             f"CREATE TEMP TABLE {name} AS FROM {source} "
             "SEMI JOIN (SELECT user_id FROM readers WHERE reason IS NULL) USING (user_id)"
         )
-    chosen = ray.put(connection.table("chosen").to_arrow_table())
-    fetch("pairs", on_ray.on_blocks(pairs, read_texts, columns=columns, chosen=chosen))
+    both = "SELECT user_id, book_id FROM chosen UNION ALL SELECT user_id, book_id FROM first_leaked"
+    wanted = ray.put(connection.sql(both).to_arrow_table())
+    rows = on_blocks(pairs, read_texts, columns=columns, wanted=wanted)
+    connection.register("pairs", fetch(rows, spill / "pairs.parquet"))
     sampling.read_texts(connection)
-    counts = sampling.count(connection)
-    sampling.check_users(counts, min_positives=min_positives)
+    examples.read(connection, sampling.LEAKED_ROWS, title_pattern=title_pattern)
+    counts = counting.count(connection)
+    counting.check_users(counts, min_positives=min_positives)
     return counts
 
 
-def main(source: str, base: Path, sampled: Path, metrics: Path) -> None:
+def main(*, source: str, sampled: Path, metrics: Path) -> None:
     """Write what the stage sample writes."""
-    params, limits = declared("sample"), declared("pull")
-    columns, core = sampling.from_params(params)
-    tokenizer = load_tokenizer(base)
-    files = on_ray.find(source)
+    params = declared(Sample, "sample")
+    sampling.check_task(params.task)
+    columns = SourceColumns.from_params(params)
+    files = find(source)
     with (
-        on_ray.cluster(),
+        cluster(),
         replacing(sampled) as partial,
         tempfile.TemporaryDirectory(prefix=".spill-", dir=partial.parent) as spill,
     ):
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill})
         connection.execute("SET preserve_insertion_order = false")
         pairs = files.read()
-        check_schema(pairs.schema().base_schema, columns, source=source)
+        check_columns(pairs.schema().base_schema, columns.by_key(), source=source)
         pairs = pairs.select_columns(list(dict.fromkeys(columns.by_key().values())))
         check(
             pairs,
             source=source,
             columns=columns,
-            max_grade=limits["max_grade"],
-            max_empty_share=limits["max_empty_share"],
+            max_grade=params.max_grade,
+            max_empty_share=params.max_empty_share,
         )
+        core = params.model_dump(exclude=set(Columns.model_fields))
         counts = sample_on_ray(connection, pairs, Path(spill), columns=columns, **core)
-        counts["longer_than_max_length"] = share_longer(
-            connection, "sampled", tokenizer, max_length=params["max_length"]
-        )
-        sampling.write(connection, partial, seed=params["seed"], positives="FROM positives")
-    write_json(metrics, counts)
+        sampling.write(connection, partial, counts, seed=params.seed, positives="FROM positives")
+    write_json(metrics, counting.summary(counts))
 
 
 if __name__ == "__main__":
-    run(main, sys.argv[1], *map(Path, sys.argv[2:]))
+    run(main)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from pkgutil import resolve_name
 
 import duckdb
 import pandas as pd
@@ -10,16 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank.data.tables import convert
+from rerank.data.conversion import convert
+from rerank.data.formats import FORMATS
 from rerank.errors import UserError
 
 
 def converted(folder: Path, name: str, content: str | bytes, *, csv_quote: str | None = '"') -> list[dict[str, object]]:
     """Convert one table and return its rows."""
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    convert(folder, source="there", csv_quote=csv_quote)
-    (parquet,) = folder.iterdir()
+    raw = folder / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    (raw / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    convert(raw, folder / "tables", csv_quote=csv_quote)
+    (parquet,) = (folder / "tables").iterdir()
     assert parquet.name == Path(name).stem + ".parquet"
     return pq.read_table(parquet).to_pylist()
 
@@ -130,30 +133,31 @@ def test_what_cannot_be_read_is_one_line_that_names_the_place(
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
         converted(tmp_path, name, content)
-    assert str(caught.value).startswith("there: ")
+    assert str(caught.value).startswith(f"{tmp_path / 'raw'}: ")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
 def test_one_of_several_tables_is_named(tmp_path: Path) -> None:
-    (tmp_path / "sets").mkdir()
-    (tmp_path / "sets/a.csv").write_text("a,b\n1,2\n")
-    (tmp_path / "sets/b.csv").write_text("a,b\n1\n")
-    with pytest.raises(UserError, match=r"^there: sets/b[.]csv: line 2 "):
-        convert(tmp_path, source="there", csv_quote='"')
+    (tmp_path / "raw/sets").mkdir(parents=True)
+    (tmp_path / "raw/sets/a.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "raw/sets/b.csv").write_text("a,b\n1\n")
+    with pytest.raises(UserError, match=r"raw: sets/b[.]csv: line 2 "):
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
 
 
 def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
     for name in ("a.csv", "a.tsv"):
-        (tmp_path / name).write_text("a\n1\n")
-    with pytest.raises(UserError, match=r"^there: a[.]tsv: there is another table of that name"):
-        convert(tmp_path, source="there", csv_quote='"')
+        (tmp_path / "raw" / name).write_text("a\n1\n")
+    with pytest.raises(UserError, match=r"raw: a[.]tsv: there is another table of that name"):
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
 
 
 @pytest.mark.parametrize("csv_quote", ['""', "", "é", ",", "\n"])
 def test_an_impossible_quote_is_refused(tmp_path: Path, csv_quote: str) -> None:
     with pytest.raises(UserError, match=r"^params.yaml: csv_quote is .*: give one ASCII character"):
-        convert(tmp_path, source="there", csv_quote=csv_quote)
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote=csv_quote)
 
 
 def test_the_keys_of_an_object_of_records_become_the_column_id(tmp_path: Path) -> None:
@@ -170,7 +174,7 @@ def test_values_of_different_types_become_texts(tmp_path: Path) -> None:
         {"a": "1", "b": "true", "c": str(10**30), "d": 1.0, "e": None},
         {"a": "x", "b": "2", "c": "1", "d": 2.5, "e": None},
     ]
-    assert pq.read_schema(tmp_path / "a.parquet").field("e").type == "string"
+    assert pq.read_schema(tmp_path / "tables/a.parquet").field("e").type == "string"
 
 
 def test_a_judgment_list_gives_query_document_and_grade(tmp_path: Path) -> None:
@@ -194,4 +198,13 @@ def test_the_same_table_gives_the_same_bytes_however_many_threads_read_it(
     for threads in (1, 4):
         monkeypatch.setattr(duckdb, "connect", lambda threads=threads: connect(config={"threads": threads}))
         converted(tmp_path / str(threads), "a.csv", content)
-    assert (tmp_path / "1/a.parquet").read_bytes() == (tmp_path / "4/a.parquet").read_bytes()
+    assert (tmp_path / "1/tables/a.parquet").read_bytes() == (tmp_path / "4/tables/a.parquet").read_bytes()
+
+
+def test_a_parquet_file_is_linked_and_every_format_has_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "raw/part").mkdir(parents=True)
+    pq.write_table(duckdb.sql("SELECT 1 AS a").to_arrow_table(), tmp_path / "raw/part/a.parquet")
+    assert convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None) == 1
+    assert (tmp_path / "tables/part/a.parquet").samefile(tmp_path / "raw/part/a.parquet")
+    for kind in FORMATS.values():
+        assert kind.reader is None or callable(resolve_name(kind.reader))

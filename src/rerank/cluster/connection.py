@@ -1,11 +1,10 @@
 """Tables beyond one machine: DuckDB on each block of a Ray Dataset, and what comes back as parquet files.
 
-Ray is an extra, see README: this module and the stages ``…_on_ray`` are all that needs it. A cluster is found as Ray
-finds it (``RAY_ADDRESS``); without one, this machine's cores are used. The workers get this package from here.
+Ray is an extra, see README: this room is all that needs it. A cluster is found as Ray finds it
+(``RAY_ADDRESS``); without one, this machine's cores are used. The workers get this package from here.
 """
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +14,11 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
-from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem, S3FileSystem
+from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
+from rerank.data.stores import explaining, is_local, located
 from rerank.errors import UserError
 
 try:
@@ -72,25 +73,15 @@ def find(source: str) -> Files:
     """Find the parquet files of a folder at any depth, or one file.
 
     Args:
-        source: a path, or an s3:// address, whose endpoint (``AWS_ENDPOINT_URL``), region and keys are those of the
-            environment or the AWS profile.
+        source: a path or an address, see `rerank.data.stores`.
 
     Raises:
         UserError: when there are none, or the bucket can't be read.
     """
-    try:
-        if source.startswith("s3://"):
-            path = source.removeprefix("s3://").rstrip("/")
-            region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "auto"
-            files: FileSystem = S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"), region=region)
-        else:
-            path, files = str(Path(source).absolute()), LocalFileSystem()
-        found = files.get_file_info(path)
-        every = files.get_file_info(FileSelector(path, recursive=True)) if found.type == FileType.Directory else [found]
-    except (OSError, ValueError, pa.ArrowException) as error:
-        words = " ".join(str(error).split())
-        raise UserError(f"{source}: can't be read ({words}): check bucket, AWS_ENDPOINT_URL and keys") from None
-    paths = sorted(one.path for one in every if one.type == FileType.File and one.path.endswith(".parquet"))
+    with explaining(source):
+        store, path = located(source)
+        paths = [path] if store.isfile(path) else sorted(name for name in store.find(path) if name.endswith(".parquet"))
+    files = LocalFileSystem() if is_local(source) else PyFileSystem(FSSpecHandler(store))
     if not paths:
         raise UserError(f"{source}: holds no .parquet file: correct the path or address")
     return Files(paths, files)
@@ -114,8 +105,8 @@ def connect(tables: Mapping[str, pa.Table]) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def fetch(dataset: Dataset, file: Path) -> str:
-    """Write the blocks of a Dataset one by one to a parquet file here, and return the SQL that reads it.
+def fetch(dataset: Dataset, file: Path) -> pa.dataset.Dataset:
+    """Write the blocks of a Dataset one by one to a parquet file here, and return it for DuckDB to read.
 
     Raises:
         AssertionError: when the Dataset has not even an empty block.
@@ -126,4 +117,4 @@ def fetch(dataset: Dataset, file: Path) -> str:
         writer.write_table(block.cast(writer.schema))
     assert writer is not None, f"{file.stem}: no blocks"
     writer.close()
-    return f"read_parquet('{file}')"
+    return pa.dataset.dataset(file)

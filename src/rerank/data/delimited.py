@@ -1,23 +1,18 @@
-"""Turn tables of other kinds into parquet files: CSV and TSV here, JSON and judgment lists in `rerank.data.records`.
+"""Turn CSV and TSV files into parquet files.
 
-They come from elsewhere, so nothing is guessed and nothing repaired: what can't be read as it stands is named with
-its line. A column of a CSV or TSV file has the narrowest of these types that all its values have: true and false,
-whole numbers, numbers, text.
+A column has the narrowest of these types that all its values have: true and false, whole numbers, numbers, text. The
+parameter ``name`` is the file's name for the messages (UserError).
 """
 
 import csv
 import re
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import duckdb
 
 from rerank.data.pairs import quote
-from rerank.data.records import convert_json, convert_json_lines, convert_judgments
 from rerank.errors import NO_SPACE_WORDS, UserError
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # Column type in DuckDB → what every value of such a column looks like, tried in this order. Text keeps its leading
 # zeros, and numbers with more digits than the type holds stay text.
 KINDS = (
@@ -65,8 +60,8 @@ def _kind(column: str) -> str:
     return f"CASE {' '.join(tests)} ELSE 'VARCHAR' END"
 
 
-def _convert_csv(table: Path, target: Path, *, name: str, csv_quote: str | None) -> None:
-    delimiter, enclosing = DELIMITERS[table.suffix], csv_quote or ""
+def _convert(table: Path, target: Path, *, name: str, delimiter: str, csv_quote: str | None) -> None:
+    enclosing = csv_quote or ""
     columns = _header(table, name=name, delimiter=delimiter, csv_quote=enclosing)
     try:
         rows = duckdb.connect().read_csv(
@@ -94,36 +89,11 @@ def _convert_csv(table: Path, target: Path, *, name: str, csv_quote: str | None)
         ) from None
 
 
-def convert(folder: Path, *, source: str, csv_quote: str | None) -> None:
-    """Replace each table below ``folder`` by a parquet file of the same stem; parquet files stay as they are.
+def convert_csv(table: Path, target: Path, *, name: str, csv_quote: str | None) -> None:
+    """Convert a file whose fields are separated by commas; its first line names the columns."""
+    _convert(table, target, name=name, delimiter=",", csv_quote=csv_quote)
 
-    Args:
-        folder: what `rerank.data.fetch.fetch` made.
-        source: where the tables come from, for the messages.
-        csv_quote: the character that encloses the fields of a CSV or TSV file that hold its separator; doubled, it
-            stands for itself. None when nothing does.
 
-    A CSV or TSV file needs a header. The other kinds are in `rerank.data.records`.
-
-    Raises:
-        UserError: for a table that can't be read as it stands, two of one stem, or an impossible quote.
-    """
-    if csv_quote is not None and (len(csv_quote.encode()) != 1 or csv_quote in ",\t\r\n "):
-        raise UserError(
-            f"params.yaml: csv_quote is {csv_quote!r}: give one ASCII character that is no separator, or null"
-        )
-    converters: dict[str, Callable[..., None]] = {
-        **dict.fromkeys(DELIMITERS, partial(_convert_csv, csv_quote=csv_quote)),
-        ".json": convert_json,
-        ".jsonl": convert_json_lines,
-        ".txt": convert_judgments,
-    }
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for table in files:
-        if table.suffix in converters:
-            name = source if len(files) == 1 else f"{source}: {table.relative_to(folder)}"
-            target = table.with_suffix(".parquet")
-            if target.exists():
-                raise UserError(f"{name}: there is another table of that name: rename one")
-            converters[table.suffix](table, target, name=name)
-            table.unlink()
+def convert_tsv(table: Path, target: Path, *, name: str, csv_quote: str | None) -> None:
+    """Convert a file whose fields are separated by tabs; its first line names the columns."""
+    _convert(table, target, name=name, delimiter="\t", csv_quote=csv_quote)

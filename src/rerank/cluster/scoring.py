@@ -13,8 +13,9 @@ from typing import Any
 
 import rerank
 from rerank.errors import UserError
+from rerank.model.folder import model_files
 from rerank.serve.parts import Part, Recipe
-from rerank.serve.scoring import model_files, precision_here, score_part, scorer_of
+from rerank.serve.scoring import precision_here, ranker_of, score_part
 
 
 def _ray() -> Any:
@@ -59,7 +60,7 @@ class _Worker:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             try:
-                self.score = scorer_of(Path(folder), precision=recipe.precision, engine=recipe.engine, progress=False)
+                self.score = ranker_of(Path(folder), recipe).score
             except UserError as error:
                 self.mistake = str(error)
 
@@ -72,15 +73,15 @@ class _Worker:
             return {"rows": 0, "mistake": str(error)}
 
 
-def precision_there(engine: str) -> str:
-    """Return the precision that a worker scores in with an engine: all workers take the same.
+def precision_there(engine: str, precision: str) -> str:
+    """Return what ``precision`` is for a worker with an engine: all workers take the same.
 
     Raises:
         UserError: when Ray is not installed.
     """
     ray = _ray()
     _, share = _workers(ray)
-    return ray.get(ray.remote(**share)(precision_here).remote(engine))
+    return ray.get(ray.remote(**share)(precision_here).remote(engine, precision))
 
 
 def score_there(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator[int]:

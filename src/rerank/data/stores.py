@@ -1,0 +1,140 @@
+"""Files by address: in a local folder, on the web or in a bucket, by one client with one rule for endpoint and keys.
+
+An address is a path, ``https://…``, ``s3://BUCKET/path`` (endpoint and keys from the environment or the AWS profile) or
+``remote://NAME/path`` (those of DVC's configuration, see `dvc remote`): what DVC takes for a dependency too. A file
+that is not local is read and written as a temporary copy, so that a long job holds no connection open and an object
+appears only when it is whole.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from fsspec.implementations.local import LocalFileSystem
+
+from rerank.errors import NO_SPACE, UserError
+from rerank.files import replacing
+
+
+def is_local(address: str) -> bool:
+    """Whether ``address`` is a path of this machine."""
+    return "://" not in address
+
+
+def located(address: str) -> tuple[Any, str]:
+    """Return the fsspec file system of an address, and the path there. Call it within `explaining`."""
+    if is_local(address):
+        return LocalFileSystem(), str(Path(address).absolute())
+    from dvc.config import Config
+    from dvc.fs import parse_external_url
+
+    store, path = parse_external_url(address, config=Config.from_cwd())
+    store.fs.invalidate_cache()  # files may have come since it was asked last
+    return store.fs, path
+
+
+@contextmanager
+def explaining(address: str) -> Iterator[None]:
+    """Turn what a file system raises into one line that names the address and what to check."""
+    if is_local(address):
+        yield
+        return
+    from aiohttp import ClientError
+    from botocore.exceptions import BotoCoreError, NoCredentialsError
+    from dvc.config import RemoteNotFoundError
+    from dvc.exceptions import DvcException
+    from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
+
+    try:
+        yield
+    except RemoteNotFoundError as error:
+        raise UserError(f"{address}: {error}: see `dvc remote list`, and add it with `dvc remote add`") from None
+    except NoCredentialsError as error:
+        raise UserError(
+            f"{address}: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or put the keys into "
+            ".dvc/config.local with `dvc remote modify --local`"
+        ) from None
+    except (BotoCoreError, ClientError, DvcException, AuthError, ConfigError, RemoteMissingDepsError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            raise
+        # fsspec says "not found" of every failure of a web server, and has the reason as the cause
+        cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
+        words = " ".join(str(cause).split()) or type(cause).__name__
+        if isinstance(cause, PermissionError):
+            raise UserError(f"{address}: access is refused ({words}): check the keys and what they may read") from None
+        if isinstance(cause, FileNotFoundError):
+            raise UserError(f"{address}: not found ({words}): correct the bucket or path") from None
+        raise UserError(f"{address}: can't be reached ({words}): check address, endpoint, keys and network") from None
+    except ValueError as error:
+        if "Invalid endpoint" not in str(error):
+            raise
+        raise UserError(f"{address}: {error}: begin endpointurl with https:// in `dvc remote modify`") from None
+
+
+def is_file(address: str) -> bool:
+    """Whether there is a file at ``address``."""
+    with explaining(address):
+        store, path = located(address)
+        return bool(store.isfile(path))
+
+
+def _version(info: dict[str, Any]) -> str:
+    """Return what changes when a file is written again: its ETag, or its size and time."""
+    return str(info["ETag"]) if "ETag" in info else f"{info['size']} bytes at {info['mtime']}"
+
+
+def version(address: str) -> str:
+    """Return what changes when the file at ``address`` is written again."""
+    with explaining(address):
+        store, path = located(address)
+        return _version(store.info(path))
+
+
+def parquet_files(folder: str) -> dict[str, str]:
+    """Return relative name → `version` of the .parquet files of ``folder``, at any depth, sorted by name."""
+    with explaining(folder):
+        store, path = located(folder)
+        start = path.rstrip("/") + "/"
+        found = store.find(start, detail=True)
+    return {name.removeprefix(start): _version(found[name]) for name in sorted(found) if name.endswith(".parquet")}
+
+
+@contextmanager
+def opened(address: str) -> Iterator[IO[bytes]]:
+    """Open the file at ``address`` for reading a few bytes, such as a parquet file's footer."""
+    with explaining(address):
+        store, path = located(address)
+        options = {} if is_local(address) else {"cache_type": "none"}
+        with store.open(path, "rb", **options) as stream:
+            yield stream
+
+
+@contextmanager
+def copied(address: str) -> Iterator[Path]:
+    """Yield the path of the file at ``address``; one that is not local is a copy that is deleted afterwards."""
+    if is_local(address):
+        yield Path(address)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "part.parquet"
+        with explaining(address):
+            store, path = located(address)
+            store.get_file(path, str(copy))
+        yield copy
+
+
+@contextmanager
+def written(address: str) -> Iterator[Path]:
+    """Yield a free path for what ``address`` becomes on success; on failure ``address`` stays as it was."""
+    if is_local(address):
+        with replacing(Path(address)) as partial:
+            yield partial
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        partial = Path(folder) / "part.parquet"
+        yield partial
+        with explaining(address):
+            store, path = located(address)
+            store.put_file(str(partial), path)

@@ -1,0 +1,23 @@
+"""JSON files that are compared between runs: numbers with six decimals, one form, and whole or not there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rerank.files import replacing
+
+DECIMALS = 6
+
+
+def rounded(content: Any) -> Any:
+    """Return ``content`` with the numbers of its dicts rounded to `DECIMALS`."""
+    if isinstance(content, dict):
+        return {key: rounded(value) for key, value in content.items()}
+    return round(float(content), DECIMALS) if isinstance(content, float) else content
+
+
+def write_json(path: Path, content: object, *, exact: bool = False) -> None:
+    """Write content, `rounded` unless ``exact``, with a final newline; refuses NaN and infinity (ValueError)."""
+    with replacing(path) as partial:
+        words = json.dumps(content if exact else rounded(content), indent=2, allow_nan=False)
+        partial.write_text(words + "\n", encoding="utf-8")

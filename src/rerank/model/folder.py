@@ -1,0 +1,100 @@
+"""What a model folder holds besides its weights: whether it gives scores, and how they are made. No torch here.
+
+A trained model is served as it was measured, so `train` writes scoring.json into its folder, and `rerank.model.ranker`
+obeys it. A folder from elsewhere has none.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from rerank.errors import UserError
+from rerank.json_file import write_json
+
+SCORING = "scoring.json"
+# The params that a model was trained with, for its card.
+TRAINING = "training.json"
+# Files of the folder that are words about the model: no score depends on them.
+WORDS = ("README.md", TRAINING)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a model scores a pair of texts.
+
+    Attributes:
+        symmetric: whether a score is the mean of those of both orders of the two texts.
+        max_grade: the largest label.
+        max_length: tokens of a pair; None: as many as the model reads.
+        precision: auto, fp32 or bf16, see `rerank.model.scores.resolve_precision`.
+        task: one of `rerank.tasks.TASKS`.
+    """
+
+    symmetric: bool = False
+    max_grade: int = 1
+    max_length: int | None = None
+    precision: str = "auto"
+    task: str = "ranking"
+
+    def write(self, folder: Path) -> None:
+        """Write scoring.json into a model folder."""
+        write_json(folder / SCORING, asdict(self), exact=True)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of a model folder holds.
+
+    Raises:
+        UserError: when it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: run `dvc repro` to train the model") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}): get the model again") from None
+
+
+def read_scoring(folder: Path, *, otherwise: Scoring | None = None) -> Scoring:
+    """Return how the model in ``folder`` scores, or ``otherwise`` where it does not say so.
+
+    Raises:
+        UserError: when scoring.json is damaged.
+    """
+    path = folder / SCORING
+    if not path.is_file():
+        return otherwise or Scoring()
+    content = read_json(path)
+    try:
+        return TypeAdapter(Scoring).validate_python(content, strict=False, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its content"
+        raise UserError(f"{path}: {where}: {first['msg']}: get the model again") from None
+
+
+def has_head(folder: Path) -> bool:
+    """Whether the model in ``folder`` (Hub layout) already gives a score for a pair of texts."""
+    if (folder / "modules.json").exists():
+        heads = [folder / module["path"] / "config.json" for module in read_json(folder / "modules.json")[1:]]
+        if any(read_json(config).get("module_output_name") == "scores" for config in heads if config.exists()):
+            return True
+    architectures = read_json(folder / "config.json").get("architectures") or []
+    return any(name.endswith("ForSequenceClassification") for name in architectures)
+
+
+def model_files(folder: Path) -> list[str]:
+    """Return the relative paths of all that decides the scores of the cross-encoder in ``folder``, sorted.
+
+    Raises:
+        UserError: when there is no cross-encoder.
+    """
+    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+        raise UserError(f"{folder}: holds no model: run `dvc repro` to train one, or `dvc pull` to fetch one")
+    if not has_head(folder):
+        raise UserError(f"{folder}: gives embeddings, not scores: give a cross-encoder such as models/cross-encoder")
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(file for file in files if file not in WORDS)

@@ -1,0 +1,20 @@
+"""Turn the tables of a source into parquet files, so that every stage after it reads one kind of file."""
+
+from pathlib import Path
+
+from rerank.command import run
+from rerank.data.conversion import convert
+from rerank.files import replacing
+from rerank.params import Convert, declared
+
+
+def main(*, raw: Path, tables: Path) -> None:
+    """Read the folder ``raw`` and write the folder ``tables``."""
+    params = declared(Convert, "convert")
+    with replacing(tables) as partial:
+        count = convert(raw, partial, csv_quote=params.csv_quote)
+    print(f"{count:,} parquet file{'s' if count > 1 else ''} in {tables}")
+
+
+if __name__ == "__main__":
+    run(main)
