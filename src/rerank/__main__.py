@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rerank.cluster.scoring import ON_RAY
 from rerank.command import run
 from rerank.errors import UserError
-from rerank.model.engines import ENGINES
+from rerank.model.engines import ENGINES, engine_named
 from rerank.model.folder import model_files
-from rerank.serve.scoring import score_pairs
+from rerank.serve.scoring import HERE, score_pairs
 
 
 def rank(
@@ -86,8 +87,8 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--engine",
-        choices=ENGINES,
         default="torch",
+        metavar=f"{{{','.join(ENGINES)}}}",
         help="; ".join(f"{name}, {engine.words}" for name, engine in ENGINES.items()) + " (default: torch)",
     )
     one = parser.add_argument_group(
@@ -113,6 +114,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(given: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    engine_named(given.engine)
     if given.pairs:
         if given.user is not None or given.candidates:
             raise UserError("--pairs: brings its own users and candidates: leave out --user and the candidate file")
@@ -124,17 +126,16 @@ def main(given: argparse.Namespace) -> None:
             model_folder=given.model,
             context_column=given.context_column,
             text_column=given.text_column,
-            on_ray=given.ray,
             engine=given.engine,
+            workplace=ON_RAY if given.ray else HERE,
         )
         return
     if not given.user or not given.candidates:
         raise UserError("--user and a file of candidates are needed (or --pairs and --output): see --help")
     candidates = read_candidates(given.candidates)
     model_files(given.model)
-    from rerank.model.ranker import (
-        load,
-    )  # torch takes seconds to import: not before the arguments are known to be right
+    # torch takes seconds to import: not before the arguments are known to be right
+    from rerank.model.ranker import load
 
     model = load(given.model, engine=given.engine)
     scores = model.score([given.user] * len(candidates), candidates)

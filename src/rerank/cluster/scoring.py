@@ -15,7 +15,7 @@ import rerank
 from rerank.errors import UserError
 from rerank.model.folder import model_files
 from rerank.serve.parts import Part, Recipe
-from rerank.serve.scoring import precision_here, ranker_of, score_part
+from rerank.serve.scoring import Workplace, precision_here, ranker_of, score_part
 
 
 def _ray() -> Any:
@@ -48,7 +48,7 @@ def _workers(ray: Any) -> tuple[int, dict[str, int]]:
 class _Worker:
     """Scores one part a call; a mistake of the user comes back as text, without the traceback of another machine."""
 
-    def __init__(self, files: dict[str, bytes], recipe: Recipe, threads: int) -> None:
+    def __init__(self, name: str, files: dict[str, bytes], recipe: Recipe, threads: int) -> None:
         import torch
 
         torch.set_num_threads(max(threads, 1))
@@ -62,7 +62,7 @@ class _Worker:
             try:
                 self.score = ranker_of(Path(folder), recipe).score
             except UserError as error:
-                self.mistake = str(error)
+                self.mistake = str(error).replace(folder, name)  # the user knows no copy of the model
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         if self.mistake:
@@ -96,6 +96,7 @@ def score_there(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator
     done = ray.data.from_items([vars(part) for part in largest_first], override_num_blocks=len(parts)).map(
         _Worker,
         fn_constructor_args=(
+            str(folder),
             {file: (folder / file).read_bytes() for file in model_files(folder)},
             recipe,
             share["num_cpus"],
@@ -107,3 +108,6 @@ def score_there(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator
         if row["mistake"]:
             raise UserError(row["mistake"])
         yield row["rows"]
+
+
+ON_RAY = Workplace(precision_there, score_there)
