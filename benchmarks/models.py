@@ -28,10 +28,13 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rerank.measure.metrics import per_user
-from rerank.model.encoder import build, head_parameters, resolve_precision, score
-from rerank.model.training import make_deterministic
-from rerank.serve.scoring import scorer_of
-from stages.train import batches, make_loss, some_users, train
+from rerank.model.encoder import build, head_parameters
+from rerank.model.engines import ENGINES
+from rerank.model.fine_tuning import train
+from rerank.model.losses import LOSSES
+from rerank.model.ranker import load
+from rerank.model.scores import resolve_precision, score
+from rerank.model.training import LOSS, WEIGHT_DECAY, make_deterministic, some_users
 
 # Of the scores in bf16 with those in fp32; nDCG@10 of a few lists is too coarse for it, and a test holds that of all.
 LEAST_CORRELATION = 0.9995
@@ -46,7 +49,6 @@ TRAINING: dict[str, Any] = {
     "batch_size": 36,
     "warmup": 0.1,
     "dropout": 0.0,
-    "weight_decay": 0.01,
     "max_length": 64,
     "loss": "lambda",
     "symmetric": False,
@@ -78,11 +80,15 @@ def measure_scoring(folder: Path, pairs: pd.DataFrame, *, repeats: int) -> list[
     as_it_comes = list(zip(contexts, texts, strict=True))
     stock = CrossEncoder(str(folder), local_files_only=True)
     device = stock.device.type
-    engines = ["torch", *(["openvino"] if device == "cpu" and importlib.util.find_spec("openvino") else [])]
-    ours = {engine: scorer_of(folder, engine=engine, progress=False) for engine in engines}
+    engines = [
+        name
+        for name, engine in ENGINES.items()
+        if importlib.util.find_spec(name) and engine.device in (None, device)  # each is called as what it needs
+    ]
+    ours = {engine: load(folder, engine=engine, progress=False) for engine in engines}
     sides: dict[str, Callable[[], Any]] = {
         "stock": lambda: stock.predict(as_it_comes, activation_fn=nn.Identity(), show_progress_bar=False),
-        **{engine: partial(scorer, contexts, texts) for engine, scorer in ours.items()},
+        **{engine: partial(ranker.score, contexts, texts) for engine, ranker in ours.items()},
     }
     seconds, scores = in_turns(sides, repeats)
     rates = {name: len(pairs) / value for name, value in seconds.items()}
@@ -93,7 +99,8 @@ def measure_scoring(folder: Path, pairs: pd.DataFrame, *, repeats: int) -> list[
             sys.exit(f"error: {engine}: its scores and those of the other side have a correlation of {correlation:.5f}")
         difference = abs(ndcg(pairs, scores[engine]) - ndcg(pairs, scores["stock"]))
         lines.append(
-            f"| scoring {len(pairs):,} pairs on {device} by {engine}, {resolve_precision('auto', device)} | "
+            f"| scoring {len(pairs):,} pairs on {device} by {engine}, "
+            f"{resolve_precision(ours[engine].how.precision, device)} | "
             f"`CrossEncoder.predict` | {rates['stock']:.0f} → {rates[engine]:.0f} pairs/s | "
             f"{rates[engine] / rates['stock']:.1f} × | nDCG@10 differs by {difference:.4f} |"
         )
@@ -109,14 +116,14 @@ class Clock(TrainerCallback):
         self.steps: list[int] = []
 
     def tick(self, name: str, value: float, step: int) -> None:
-        if name == "train/loss":
+        if name == LOSS:
             self.times.append(time.perf_counter())
             self.losses.append(value)
             self.steps.append(step)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if "loss" in kwargs["logs"]:
-            self.tick("train/loss", float(kwargs["logs"]["loss"]), state.global_step)
+            self.tick(LOSS, float(kwargs["logs"]["loss"]), state.global_step)
 
     def seconds(self) -> float:
         return self.times[-1] - self.times[0]
@@ -128,18 +135,21 @@ def train_stock(base: Path, pairs: pd.DataFrame, clock: Clock, *, log_every: int
     model = build(base, max_length=TRAINING["max_length"], dropout=0.0, seed=TRAINING["seed"])
     transformer: Any = model[0]
     transformer.model.set_attn_implementation("sdpa")
-    data, rows = batches(pairs, loss="lambda", batch_size=TRAINING["batch_size"], max_grade=1, symmetric=False)
+    chosen = LOSSES[TRAINING["loss"]]
+    data = chosen.rows(pairs, max_grade=1, symmetric=False)
+    rows, sampler = chosen.steps(data, TRAINING["batch_size"])
     with tempfile.TemporaryDirectory() as folder:
         args = CrossEncoderTrainingArguments(
             output_dir=folder,
             num_train_epochs=1,
             per_device_train_batch_size=rows,
+            batch_sampler=sampler,
             learning_rate=TRAINING["lr"],
             learning_rate_mapping={
                 f"^model\\.{re.escape(name)}$": TRAINING["head_lr"] for name in head_parameters(model)
             },
             warmup_steps=TRAINING["warmup"],
-            weight_decay=TRAINING["weight_decay"],
+            weight_decay=WEIGHT_DECAY,
             seed=TRAINING["seed"],
             data_seed=TRAINING["seed"],
             logging_steps=log_every,
@@ -147,17 +157,19 @@ def train_stock(base: Path, pairs: pd.DataFrame, clock: Clock, *, log_every: int
             save_strategy="no",
             report_to="none",
         )
-        loss = make_loss(model, loss="lambda")
+        loss = chosen.make(model)
         CrossEncoderTrainer(model=model, args=args, train_dataset=data, loss=loss, callbacks=[clock]).train()
     return model
 
 
 def measure_training(base: Path, pairs: pd.DataFrame, validation: pd.DataFrame, *, steps: int, repeats: int) -> str:
     """Return the row of the table; exits when our model ranks the validation lists worse."""
-    _, rows = batches(pairs, loss="lambda", batch_size=TRAINING["batch_size"], max_grade=1, symmetric=False)
-    users = pairs["user_id"].drop_duplicates().head(steps * rows)
-    lists = pairs[pairs["user_id"].isin(users)]
-    steps = -(-len(users) // rows)
+    chosen = LOSSES[TRAINING["loss"]]
+    rows, _ = chosen.steps(chosen.rows(pairs, max_grade=1, symmetric=False), TRAINING["batch_size"])
+    lists = pairs[pairs["user_id"].isin(pairs["user_id"].drop_duplicates().head(steps * rows))]
+    data = chosen.rows(lists, max_grade=1, symmetric=False)
+    rows, sampler = chosen.steps(data, TRAINING["batch_size"])
+    steps = len(sampler(data, batch_size=rows, drop_last=False))
     seconds: dict[str, list[float]] = {"stock": [], "ours": []}
     quality: dict[str, float] = {}
     for _ in range(repeats):

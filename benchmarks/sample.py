@@ -6,7 +6,7 @@
 The loop is that of a published notebook: a filter of the whole pandas frame for each reader and for each positive. It
 is timed on a slice of the readers and extrapolated; reading the files into pandas is not counted. It neither cleans
 nor looks for leaks nor counts. "core" is everything from the parquet files to the sampled pairs and the counts, "whole
-stage" the process as `dvc repro` starts it, which also imports DVC, tokenises the texts and writes the files.
+stage" the process as `dvc repro` starts it, which also checks the tables and writes the files.
 
 Fails when the sample of the smallest table differs from that of plain pandas.
 """
@@ -30,7 +30,8 @@ import pandas as pd
 from make_pairs import ROWS, make_pairs
 
 from rerank.data.pairs import COLUMNS, SourceColumns, read
-from stages.sample import MEMORY_LIMIT, sample
+from rerank.data.sampling import sample
+from stages.sample import MEMORY_LIMIT
 
 ROOT = Path(__file__).parents[1]
 REPEATS = 3
@@ -179,13 +180,14 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).
 """
 
 
-def run_stage(pairs: Path, base: Path, target: Path) -> tuple[float, float]:
+def run_stage(pairs: Path, target: Path) -> tuple[float, float]:
     """Run the whole stage and return its seconds and its peak memory in GB.
 
     Raises:
         SystemExit: when it fails.
     """
-    stage = ["-m", "stages.sample", str(pairs), str(base), str(target / "sampled"), str(target / "data.json")]
+    paths = {"tables": pairs, "sampled": target / "sampled", "metrics": target / "data.json"}
+    stage = ["-m", "stages.sample", *(word for name, path in paths.items() for word in (f"--{name}", str(path)))]
     result = subprocess.run([sys.executable, "-c", LAUNCHER, *stage], cwd=ROOT, capture_output=True, text=True)
     if result.returncode:
         sys.exit(f"python {' '.join(stage)} failed:\n{result.stderr}")
@@ -207,13 +209,11 @@ def main() -> None:
     lines = []
     with tempfile.TemporaryDirectory(dir=arguments.data) as folder:
         work = Path(folder).absolute()
-        base, pairs = work / "base", folders[arguments.rows]
-        command = [sys.executable, "-m", "stages.base", str(base), str(work / "bi-encoder")]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        pairs = folders[arguments.rows]
         smallest = min(folders)
         print(f"same {check(folders[smallest], work):,} rows as plain pandas, of {smallest:,} pairs", flush=True)
         core, once = medians(lambda: run_core(pairs, work), lambda: read_once(pairs, work))
-        whole = statistics.median(run_stage(pairs, base, work)[0] for _ in range(REPEATS))
+        whole = statistics.median(run_stage(pairs, work)[0] for _ in range(REPEATS))
         by_loop = loop_seconds(pairs, slice_of=arguments.slice)
         lines += [
             f"| {arguments.rows:,} pairs | seconds | core is |",
@@ -227,7 +227,7 @@ def main() -> None:
             "|---|---|---|---|",
         ]
         for rows in arguments.sizes:
-            runs = [run_stage(folders[rows], base, work) for _ in range(REPEATS)]
+            runs = [run_stage(folders[rows], work) for _ in range(REPEATS)]
             took, memory = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
             lines.append(f"| {rows:,} | {took:.1f} | {took / rows * 1e6:.2f} | {memory:.2f} GB |")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, DuckDB {duckdb.__version__}\n")
