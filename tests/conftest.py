@@ -13,9 +13,18 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import BertConfig, BertModel, BertTokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers.processors import RobertaProcessing
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
-from rerank.model import encoder as model
+from rerank.model.encoder import build
 
 
 def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
@@ -45,6 +54,38 @@ def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
     return folder
 
 
+def _write_tiny_roberta(folder: Path) -> Path:
+    """Write a cross-encoder of another family in Hub layout: bytes instead of words, two separators, no types.
+
+    It has 64 positions, of which the padding takes two; its tokenizer knows no limit.
+    """
+    special = {"<s>": 0, "<pad>": 1, "</s>": 2}
+    letters = {letter: number + 3 for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    backend = Tokenizer(models.BPE(vocab={**special, **letters}, merges=[]))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    backend.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    config = RobertaConfig(
+        vocab_size=len(special) + len(letters),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        max_position_embeddings=64,
+        num_labels=1,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        RobertaForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
 # The files with the longest tests come first, so that no worker is left alone with one at the end.
 LONGEST = ("test_repro.py", "test_task_pairs.py", "test_pipeline.py", "test_task_movies.py", "test_s3.py")
 
@@ -61,9 +102,15 @@ def tiny_bert() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def tiny_roberta() -> Callable[[Path], Path]:
+    """Give the function ``tiny_roberta(folder) -> folder``, see `_write_tiny_roberta`."""
+    return _write_tiny_roberta
+
+
+@pytest.fixture(scope="session")
 def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the folder of a cross-encoder of that size that gives a score for a pair."""
     folder = tmp_path_factory.mktemp("tiny") / "cross-encoder"
     base = _write_tiny_bert(folder.parent / "base")
-    model.build(base, max_length=64, dropout=0.0, seed=1).save_pretrained(str(folder), create_model_card=False)
+    build(base, max_length=64, dropout=0.0, seed=1).save_pretrained(str(folder), create_model_card=False)
     return folder

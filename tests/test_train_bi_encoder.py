@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rerank.errors import UserError
-from stages.train_bi_encoder import LOSSES, examples, train_bi_encoder
+from rerank.model.bi_encoder import LOSSES, train_bi_encoder
 
 WORDS = ("bread", "kite", "soap", "jam", "boat", "robot", "scarf", "pond")
 
@@ -37,7 +37,6 @@ def run_train(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[...,
             "bi_encoder_epochs": 6,
             "bi_encoder_batch_size": 8,
             "warmup": 0.1,
-            "weight_decay": 0.0,
             "precision": "fp32",
             "record": lambda name, value, step: history.append((name, value, step)),
             **changes,
@@ -50,7 +49,7 @@ def run_train(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[...,
 def test_every_loss_gets_the_labels_that_it_needs_and_changes_none_of_the_next() -> None:
     pairs = toy_pairs(2)
     before = pairs.copy()
-    found = {loss: examples(pairs, loss) for loss in (*LOSSES, *LOSSES)}
+    found = {name: loss.examples(pairs) for name, loss in [*LOSSES.items(), *LOSSES.items()]}
     pd.testing.assert_frame_equal(pairs, before)
     assert set(found["cosine"]["label"]) == {0.0, 1.0} and found["cosine"].features["label"].dtype == "float64"
     assert set(found["contrastive"]["label"]) == {0, 1} and found["contrastive"].features["label"].dtype == "int64"
@@ -64,7 +63,7 @@ def test_every_loss_gets_the_labels_that_it_needs_and_changes_none_of_the_next()
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_ranks_duplicates_better_than_before(run_train: Callable[..., Any], loss: str) -> None:
     _, validation, history = run_train(loss)
-    values = [value for name, value, _ in history if name == "validation/average_precision"]
+    values = [value for name, value, _ in history if name == "average_precision"]
     assert len(values) == 7 and validation.best == max(values) > values[0] + 0.1
 
 
@@ -81,3 +80,9 @@ def test_params_reach_the_trainer_and_the_same_run_gives_the_same_weights(run_tr
 def test_an_unknown_loss_is_one_clear_error(run_train: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match="'triplet': give one of cosine, contrastive, ranking"):
         run_train("triplet")
+
+
+def test_a_collapsed_run_names_the_params_of_a_bi_encoder(run_train: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match="^bi_encoder_cosine: .*lower bi_encoder_lr, or train longer") as error:
+        run_train("cosine", bi_encoder_lr=1.0, warmup=0.0)
+    assert "\n" not in str(error.value) and "cross_encoder" not in str(error.value)
