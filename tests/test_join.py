@@ -79,7 +79,6 @@ def run_stage(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[pd.DataF
     assert json.loads(metrics.read_text()) == {
         "rows": len(pairs),
         "queries": pairs["user_id"].nunique(),
-        "dropped_rows": sum(counts["dropped"].values()),
     }
     return pairs, counts
 

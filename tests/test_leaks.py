@@ -4,6 +4,7 @@ import duckdb
 import pytest
 
 from rerank.data import leaks
+from rerank.data.sql import literal
 
 TITLE_PATTERN = r"^Title: ([^|]+)"
 TOLKIEN = "The Lord of the Rings"
@@ -14,8 +15,8 @@ ENDS = f"Favorite books: The Old Man and the Sea by Ernest Hemingway; {TOLKIEN}:
 
 def leaked(title: str, context: str | None) -> bool:
     """Whether the rule finds the title of a book's text in a context."""
-    text = leaks.literal(f"Title: {title} | Genres: x")
-    rows = f"SELECT 1 AS number, {'NULL::VARCHAR' if context is None else leaks.literal(context)} AS context"
+    text = literal(f"Title: {title} | Genres: x")
+    rows = f"SELECT 1 AS number, {'NULL::VARCHAR' if context is None else literal(context)} AS context"
     query = f"FROM ({leaks.favourites(rows)}) WHERE favourite = {leaks.title(text, TITLE_PATTERN)}"
     return bool(duckdb.connect().execute(query).fetchall())
 

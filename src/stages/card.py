@@ -16,8 +16,8 @@ def main(*, split: Path, model: Path, training: Path, evaluation: Path, card: Pa
     words = model_card(
         {name: pd.read_parquet(split / f"{name}.parquet") for name in SPLITS},
         scoring=read_scoring(model),
-        params=read_json(model / TRAINING),
-        training=read_json(training),
+        **read_json(model / TRAINING),
+        validation=read_json(training),
         evaluation=read_json(evaluation),
     )
     with replacing(card) as partial:

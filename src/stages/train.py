@@ -42,11 +42,12 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path) -
         return
     how = Scoring(task.symmetric, params.max_grade, params.max_length, params.precision, params.task)
     cut = share_longer(trained, pairs, max_length=params.max_length)
+    print(f"{cut:.1%} of the training pairs have more than {params.max_length} tokens and are cut: see max_length")
     with replacing(model) as unfinished:
         trained.save_pretrained(str(unfinished), create_model_card=False)
         how.write(unfinished)
-        write_json(unfinished / TRAINING, params.model_dump(), exact=True)
-    write_json(metrics, {f"validation_{task.validation_metric}": validation.best, "cut_pairs": cut})
+        write_json(unfinished / TRAINING, {"params": params.model_dump(), "cut_pairs": cut}, exact=True)
+    write_json(metrics, {f"validation_{task.validation_metric}": validation.best})
     recorded.write(curves)
 
 

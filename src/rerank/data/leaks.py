@@ -21,6 +21,8 @@ Where two readings are possible, both count. In SQL a context is first written w
 ``favorite books:tao te ching@lao tzu+emma@jane austen``, in which ``@`` is "by" and ``+`` is "and".
 """
 
+from rerank.data.sql import literal
+
 # (RE2 pattern, replacement), applied in this order to lower-case text without accents.
 Rewrites = tuple[tuple[str, str], ...]
 BOTH: Rewrites = (
@@ -66,11 +68,6 @@ WORDS: Rewrites = (
     (r"[ ,:\"]+", " "),
     (r" ?[|;] ?", ";"),
 )
-
-
-def literal(text: str) -> str:
-    """Quote a text for SQL."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _rewritten(text: str, rewrites: Rewrites) -> str:

@@ -106,7 +106,8 @@ def model_card(
     *,
     scoring: Scoring,
     params: Mapping[str, object],
-    training: Mapping[str, float],
+    cut_pairs: float,
+    validation: Mapping[str, float],
     evaluation: Mapping[str, Any],
 ) -> str:
     """Return the card as Markdown.
@@ -115,12 +116,12 @@ def model_card(
         splits: name → pairs of each split.
         scoring: how the model scores.
         params: the params that it was trained with, by key.
-        training: what the train stage measured: ``validation_METRIC``, and ``cut_pairs``, a share.
+        cut_pairs: the share of the training pairs that were cut, 0 to 1.
+        validation: what the train stage measured: ``validation_METRIC``.
         evaluation: ``systems``: system → metric → ``mean`` or ``value``, ``low`` and ``high``.
     """
     context, text = EXAMPLES[scoring.task]
-    measured = {name.removeprefix("validation_"): value for name, value in training.items() if "validation" in name}
-    cut = training.get("cut_pairs")
+    measured = {name.removeprefix("validation_"): value for name, value in validation.items()}
     return CARD.format(
         reads=READS.get(scoring.task, ""),
         context=context,
@@ -131,5 +132,5 @@ def model_card(
         test=_measured(evaluation),
         use=RANKING if scoring.task == "ranking" else JUDGING.format(max_grade=scoring.max_grade),
         max_length=scoring.max_length,
-        cut="" if cut is None else f" ({cut:.1%} of the training pairs)",
+        cut=f" ({cut_pairs:.1%} of the training pairs)",
     )

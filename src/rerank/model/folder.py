@@ -15,7 +15,7 @@ from rerank.errors import UserError
 from rerank.json_file import write_json
 
 SCORING = "scoring.json"
-# The params that a model was trained with, for its card.
+# For its card: the params that a model was trained with, and the share of its pairs that were cut.
 TRAINING = "training.json"
 # Files of the folder that are words about the model: no score depends on them.
 WORDS = ("README.md", TRAINING)
