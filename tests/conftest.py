@@ -1,4 +1,7 @@
-"""What several test files share: a base model that is real in every respect but its size."""
+"""What several test files share: a base model that is real in every respect but its size.
+
+torch is imported by the fixtures that need it, so that a file without a model starts at once.
+"""
 
 import os
 import string
@@ -9,22 +12,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from tokenizers.processors import RobertaProcessing
-from transformers import (
-    BertConfig,
-    BertModel,
-    BertTokenizer,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-)
-
-from rerank.model.encoder import build
 
 
 def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
@@ -32,6 +19,12 @@ def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
 
     Any text can be tokenised: ``words`` (lower case) are single tokens, all others fall into letters.
     """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import BertConfig, BertModel, BertTokenizer
+
     letters = string.ascii_lowercase + string.digits
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.punctuation, *letters, *(f"##{c}" for c in letters)]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys([*pieces, *words]))}
@@ -59,6 +52,11 @@ def _write_tiny_roberta(folder: Path) -> Path:
 
     It has 64 positions, of which the padding takes two; its tokenizer knows no limit.
     """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers.processors import RobertaProcessing
+    from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification
+
     special = {"<s>": 0, "<pad>": 1, "</s>": 2}
     letters = {letter: number + 3 for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     backend = Tokenizer(models.BPE(vocab={**special, **letters}, merges=[]))
@@ -109,8 +107,12 @@ def tiny_roberta() -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a cross-encoder of that size that gives a score for a pair."""
+    """Give the folder of a cross-encoder of that size, with all that the train stage writes."""
+    from rerank.model.encoder import build
+    from rerank.model.folder import Scoring, write_model
+
     folder = tmp_path_factory.mktemp("tiny") / "cross-encoder"
-    base = _write_tiny_bert(folder.parent / "base")
-    build(base, max_length=64, dropout=0.0, seed=1).save_pretrained(str(folder), create_model_card=False)
+    model = build(_write_tiny_bert(folder.parent / "base"), max_length=64, dropout=0.0, seed=1)
+    how = Scoring(max_length=64, precision="fp32")
+    write_model(folder, model, how=how, params={"max_length": 64, "precision": "fp32"}, cut_pairs=0.0)
     return folder

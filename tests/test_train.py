@@ -539,3 +539,27 @@ def test_an_unknown_loss_stops_the_stage_before_it_reads_anything(
     shutil.rmtree(tmp_path / "split")
     with pytest.raises(UserError, match="loss is 'hinge'"):
         run_stage("one")
+
+
+def test_the_folder_of_the_stage_says_how_it_scores_and_plain_cross_encoder_opens_it(
+    tmp_path: Path, run_stage: Callable[[str], None], base: Path
+) -> None:
+    """In fp32, though the base is stored in bf16."""
+    keys = write_project(tmp_path, epochs=0.5)
+    shutil.copytree(base, tmp_path / "base")
+    BertModel.from_pretrained(base).to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    outputs = {"model": tmp_path / "one", "metrics": tmp_path / "one.json", "curves": tmp_path / "one-curves"}
+    main(split=tmp_path / "split", base=tmp_path / "base", **outputs)
+    metrics = json.loads(outputs["metrics"].read_text())
+    assert list(metrics) == ["validation_ndcg@10"]
+    kept = json.loads((outputs["model"] / "training.json").read_text())
+    assert sorted(kept) == ["cut_pairs", "params"] and sorted(kept["params"]) == sorted(keys)
+    plain, ours = CrossEncoder(str(outputs["model"])), load(outputs["model"])
+    pairs = toy_pairs(2)
+    assert {parameter.dtype for parameter in plain.parameters()} == {torch.float32}
+    assert kept["cut_pairs"] == share_longer(ours.model, toy_pairs(12), max_length=24)
+    assert read_scoring(outputs["model"]) == ours.how == Scoring(max_length=24, precision="fp32")
+    expected = plain.predict(
+        list(zip(pairs["user_ctx"], pairs["book_text"], strict=True)), activation_fn=torch.nn.Identity()
+    )
+    np.testing.assert_allclose(ours.score(pairs["user_ctx"], pairs["book_text"]), expected, atol=1e-6)

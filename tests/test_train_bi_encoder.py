@@ -1,5 +1,6 @@
 """Each loss of a bi-encoder gets its own labels, learns, and repeats."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from transformers import BertModel
 
 from rerank.errors import UserError
 from rerank.model.bi_encoder import LOSSES, train_bi_encoder
+from stages.train_bi_encoder import main
 
 WORDS = ("bread", "kite", "soap", "jam", "boat", "robot", "scarf", "pond")
 
@@ -83,6 +87,34 @@ def test_an_unknown_loss_is_one_clear_error(run_train: Callable[..., Any]) -> No
 
 
 def test_a_collapsed_run_names_the_params_of_a_bi_encoder(run_train: Callable[..., Any]) -> None:
-    with pytest.raises(UserError, match="^bi_encoder_cosine: .*lower bi_encoder_lr, or train longer") as error:
+    with pytest.raises(UserError, match=r"^bi_encoder_cosine: .*lower bi_encoder_lr, or train longer") as error:
         run_train("cosine", bi_encoder_lr=1.0, warmup=0.0)
     assert "\n" not in str(error.value) and "cross_encoder" not in str(error.value)
+
+
+def test_the_stage_writes_a_bi_encoder_in_fp32_one_metric_and_the_curves(
+    tmp_path: Path, tiny_bert: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny_bert(tmp_path / "base", words=WORDS)
+    BertModel.from_pretrained(base).to(torch.bfloat16).save_pretrained(base)
+    keys = {"seed": 1, "bi_encoder_lr": 2e-3, "bi_encoder_epochs": 1, "bi_encoder_batch_size": 8}
+    keys |= {"warmup": 0.1, "precision": "fp32"}
+    (tmp_path / "params.yaml").write_text(json.dumps(keys))
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"train_bi_encoder": {"params": list(keys)}}}))
+    (tmp_path / "split").mkdir()
+    toy_pairs(4).to_parquet(tmp_path / "split/train.parquet")
+    toy_pairs(2).to_parquet(tmp_path / "split/validation.parquet")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    made = []
+    for name in ("one", "two"):
+        paths = {"model": Path(name), "metrics": Path(f"{name}.json"), "curves": Path(f"{name}-curves")}
+        main(loss_name="cosine", split=Path("split"), base=base, **paths)
+        files = [path for path in tmp_path.rglob("*") if path.is_file() and f"/{name}" in str(path)]
+        made.append({str(file).replace(name, ""): file.read_bytes() for file in files})
+    assert made[0] == made[1] and len(made[0]) > 5
+    assert list(json.loads(Path("one.json").read_text())) == ["validation_average_precision"]
+    assert pd.read_csv("one-curves/loss.csv").columns.tolist() == ["step", "loss"]
+    curve = pd.read_csv("one-curves/validation.csv")
+    assert curve.columns.tolist() == ["step", "metric", "value"] and curve["step"].tolist() == [0, 8]
+    assert {weight.dtype for weight in SentenceTransformer("one", device="cpu").parameters()} == {torch.float32}

@@ -5,6 +5,7 @@ obeys it. A folder from elsewhere has none.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from rerank.errors import UserError
+from rerank.files import replacing
 from rerank.json_file import write_json
 
 SCORING = "scoring.json"
@@ -42,6 +44,18 @@ class Scoring:
     def write(self, folder: Path) -> None:
         """Write scoring.json into a model folder."""
         write_json(folder / SCORING, asdict(self), exact=True)
+
+
+def write_model(folder: Path, model: Any, *, how: Scoring, params: Mapping[str, object], cut_pairs: float) -> None:
+    """Write a trained cross-encoder: its weights, how it scores, and for its card what it was trained with.
+
+    Args:
+        cut_pairs: the share of the training pairs that were cut, 0 to 1.
+    """
+    with replacing(folder) as unfinished:
+        model.save_pretrained(str(unfinished), create_model_card=False)
+        how.write(unfinished)
+        write_json(unfinished / TRAINING, {"params": params, "cut_pairs": cut_pairs}, exact=True)
 
 
 def read_json(path: Path) -> Any:
