@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules import Dense, Transformer
@@ -78,7 +79,7 @@ def open_cross_encoder(
         model = CrossEncoder(
             str(folder), max_length=max_length, device=device, config_kwargs=config or {}, local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         words = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: can't be loaded as a cross-encoder ({words}): get the model again") from None
     return _checked(model, folder, max_length=max_length, asker=asker)

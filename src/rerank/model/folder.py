@@ -8,13 +8,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rerank.errors import UserError
 from rerank.files import replacing
 from rerank.json_file import write_json
+from rerank.tasks import TASKS
 
 SCORING = "scoring.json"
 # For its card: the params that a model was trained with, and the share of its pairs that were cut.
@@ -36,10 +37,10 @@ class Scoring:
     """
 
     symmetric: bool = False
-    max_grade: int = 1
-    max_length: int | None = None
-    precision: str = "auto"
-    task: str = "ranking"
+    max_grade: Annotated[int, Field(ge=1)] = 1
+    max_length: Annotated[int, Field(ge=1)] | None = None
+    precision: Annotated[str, Field(pattern="^(auto|fp32|bf16)$")] = "auto"
+    task: Annotated[str, Field(pattern=f"^({'|'.join(TASKS)})$")] = "ranking"
 
     def write(self, folder: Path) -> None:
         """Write scoring.json into a model folder."""
@@ -81,9 +82,8 @@ def read_scoring(folder: Path, *, otherwise: Scoring | None = None) -> Scoring:
     path = folder / SCORING
     if not path.is_file():
         return otherwise or Scoring()
-    content = read_json(path)
     try:
-        return TypeAdapter(Scoring).validate_python(content, strict=False, extra="forbid")
+        return TypeAdapter(Scoring).validate_json(path.read_bytes(), strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its content"
@@ -92,12 +92,15 @@ def read_scoring(folder: Path, *, otherwise: Scoring | None = None) -> Scoring:
 
 def has_head(folder: Path) -> bool:
     """Whether the model in ``folder`` (Hub layout) already gives a score for a pair of texts."""
-    if (folder / "modules.json").exists():
-        heads = [folder / module["path"] / "config.json" for module in read_json(folder / "modules.json")[1:]]
-        if any(read_json(config).get("module_output_name") == "scores" for config in heads if config.exists()):
-            return True
-    architectures = read_json(folder / "config.json").get("architectures") or []
-    return any(name.endswith("ForSequenceClassification") for name in architectures)
+    try:
+        if (folder / "modules.json").exists():
+            heads = [folder / module["path"] / "config.json" for module in read_json(folder / "modules.json")[1:]]
+            if any(read_json(config).get("module_output_name") == "scores" for config in heads if config.exists()):
+                return True
+        architectures = read_json(folder / "config.json").get("architectures") or []
+        return any(name.endswith("ForSequenceClassification") for name in architectures)
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(f"{folder}: modules.json or config.json is no model's: get the model again") from None
 
 
 def model_files(folder: Path) -> list[str]:
