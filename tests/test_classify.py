@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
+from stages.classify import classify, main, probabilities
 
 from rerank.measure.pair_metrics import best_threshold, calibrated, calibration_curve, decisions
-from stages.classify import classify, main, probabilities
 
 
 def scores(*, seed: int, pairs: int = 400, shift: float = 0.0) -> pd.DataFrame:

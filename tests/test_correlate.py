@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import pearsonr, spearmanr
+from stages.correlate import correlate, main, predictions
 
 from rerank.measure.pair_metrics import row_resamples
-from stages.correlate import correlate, main, predictions
 
 
 def scores(pairs: int = 200) -> pd.DataFrame:

@@ -83,6 +83,6 @@ def test_an_unknown_loss_is_one_clear_error(run_train: Callable[..., Any]) -> No
 
 
 def test_a_collapsed_run_names_the_params_of_a_bi_encoder(run_train: Callable[..., Any]) -> None:
-    with pytest.raises(UserError, match="^bi_encoder_cosine: .*lower bi_encoder_lr, or train longer") as error:
+    with pytest.raises(UserError, match=r"^bi_encoder_cosine: .*lower bi_encoder_lr, or train longer") as error:
         run_train("cosine", bi_encoder_lr=1.0, warmup=0.0)
     assert "\n" not in str(error.value) and "cross_encoder" not in str(error.value)
