@@ -79,8 +79,8 @@ def test_the_same_model_gives_the_same_bytes_and_replaces_what_was_there(model: 
 def test_the_bundled_weights_are_those_of_the_pinned_revision(tmp_path: Path) -> None:
     names = write("bundled", tmp_path / "base")
     assert {"model.safetensors", "modules.json", "tokenizer.json", "vocab.txt", "1_Pooling/config.json"} <= names
-    weights = (tmp_path / "base/model.safetensors").read_bytes()
-    assert hashlib.sha256(weights).hexdigest() == weights.BUNDLED_SHA256
+    content = (tmp_path / "base/model.safetensors").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == weights.BUNDLED_SHA256
 
 
 def test_bundled_weights_with_another_hash_or_none_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,31 @@ def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
         convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
 
 
+def test_a_table_and_a_folder_in_the_place_of_one_table_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "raw/a.parquet").mkdir(parents=True)
+    for name in ("a.csv", "a.parquet/part.csv"):
+        (tmp_path / "raw" / name).write_text("a\n1\n")
+    with pytest.raises(UserError, match=r"raw: a[.]parquet/part[.]csv: there is another table of that name"):
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
+
+
+def test_a_file_that_is_no_table_is_left_out_and_a_folder_without_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/.DS_Store").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"raw: holds no table \(\.parquet, "):
+        convert(tmp_path / "raw", tmp_path / "none", csv_quote='"')
+    assert converted(tmp_path, "a.csv", "a\n1\n") == [{"a": 1}]
+
+
+def test_the_name_of_a_folder_changes_no_value(tmp_path: Path) -> None:
+    table = tmp_path / "raw/o'clock [1]/n=9/part[1]*.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("n,text\n1,x\n")
+    convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
+    (parquet,) = (tmp_path / "tables").rglob("*.parquet")
+    assert pq.ParquetFile(parquet).read().to_pylist() == [{"n": 1, "text": "x"}]
+
+
 @pytest.mark.parametrize("csv_quote", ['""', "", "é", ",", "\n"])
 def test_an_impossible_quote_is_refused(tmp_path: Path, csv_quote: str) -> None:
     with pytest.raises(UserError, match=r"^params.yaml: csv_quote is .*: give one ASCII character"):
@@ -208,3 +233,12 @@ def test_a_parquet_file_is_linked_and_every_format_has_a_reader(tmp_path: Path) 
     assert (tmp_path / "tables/part/a.parquet").samefile(tmp_path / "raw/part/a.parquet")
     for kind in FORMATS.values():
         assert kind.reader is None or callable(resolve_name(kind.reader))
+
+
+def test_a_table_that_dvc_has_linked_to_its_cache_is_linked_to_the_file_itself(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    pq.write_table(duckdb.sql("SELECT 1 AS a").to_arrow_table(), tmp_path / "cached")
+    (tmp_path / "raw/a.parquet").symlink_to("../cached")
+    convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None)
+    assert not (tmp_path / "tables/a.parquet").is_symlink()
+    assert pq.ParquetFile(tmp_path / "tables/a.parquet").read().to_pylist() == [{"a": 1}]

@@ -137,7 +137,7 @@ def project(folder: Path, table: pd.DataFrame, **changes: object) -> subprocess.
 def test_the_stage_writes_the_groups_their_positives_and_the_counts(tmp_path: Path) -> None:
     result = project(tmp_path, pairs(("a", "b", 0.5), ("c", "b", 0), ("e", "f", 1.0), ("e", "", 1)), task="similarity")
     assert result.returncode == 0, result.stderr
-    assert json.loads((tmp_path / "metrics/data.json").read_text()) == {"rows": 3, "groups": 2, "dropped_rows": 1}
+    assert json.loads((tmp_path / "metrics/data.json").read_text()) == {"rows": 3, "groups": 2}
     counts = json.loads((tmp_path / "data/sampled/counts.json").read_text())
     assert counts["dropped"]["empty_texts"] == 1 and counts["sampled"]["texts"] == 5
     kept, positives = (pd.read_parquet(tmp_path / f"data/sampled/{name}.parquet") for name in ("pairs", "positives"))

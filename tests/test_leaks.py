@@ -4,6 +4,7 @@ import duckdb
 import pytest
 
 from rerank.data import leaks
+from rerank.data.sql import literal
 
 TITLE_PATTERN = r"^Title: ([^|]+)"
 TOLKIEN = "The Lord of the Rings"
@@ -14,8 +15,8 @@ ENDS = f"Favorite books: The Old Man and the Sea by Ernest Hemingway; {TOLKIEN}:
 
 def leaked(title: str, context: str | None) -> bool:
     """Whether the rule finds the title of a book's text in a context."""
-    text = leaks.literal(f"Title: {title} | Genres: x")
-    rows = f"SELECT 1 AS number, {'NULL::VARCHAR' if context is None else leaks.literal(context)} AS context"
+    text = literal(f"Title: {title} | Genres: x")
+    rows = f"SELECT 1 AS number, {'NULL::VARCHAR' if context is None else literal(context)} AS context"
     query = f"FROM ({leaks.favourites(rows)}) WHERE favourite = {leaks.title(text, TITLE_PATTERN)}"
     return bool(duckdb.connect().execute(query).fetchall())
 
@@ -36,6 +37,9 @@ def leaked(title: str, context: str | None) -> bool:
         ("Eats, Shoots & Leaves", "Emma; Eats, Shoots and Leaves by Lynne Truss"),
         ("Stand by Me", "Favorite books: Stand by Me by Someone"),
         ("Stand by Me", "Favorite books: Emma; Stand by Me"),
+        ("Bird by Bird: On Writing and Life", "Favorite books: Emma; Bird by Bird: On Writing and Life by Anne Lamott"),
+        ("By the River", "Favorite books: By the River by Paulo Coelho; Emma, by Jane Austen"),
+        ("Emma", "Favorite books: By the River by Paulo Coelho; Emma, by Jane Austen"),
         ("S.", "Favorite books: S. by J.J. Abrams"),
         ("Ender's Game", "I read Emma and “Ender’s Game”."),
         ("Les Misérables", "LES MISERABLES by Victor Hugo"),

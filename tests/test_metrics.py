@@ -7,24 +7,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, roc_auc_score
 
-from rerank.errors import UserError
-from rerank.measure.metrics import METRICS, check_scores, interval, paired_test, per_user, resamples
+from rerank.measure.metrics import METRICS, by_chance, mrr, ndcg, per_user, precision
+from rerank.measure.rankings import Rankings
+
+GRADES = st.integers(0, 3)
 
 
-def one_user(labels, scores, k=10):
+def lists_of_one_user(labels, scores):
+    return Rankings(["u"] * len(labels), [f"b{number}" for number in range(len(labels))], labels, scores)
+
+
+def one_user(labels, scores):
     """The metrics of a single user as a plain dict."""
     books = [f"b{number}" for number in range(len(labels))]
-    return per_user(["u"] * len(labels), books, labels, scores, k=k).loc["u"].to_dict()
+    return per_user(["u"] * len(labels), books, labels, scores).loc["u"].to_dict()
 
 
 @st.composite
-def tables(draw, max_grade=3):
+def tables(draw, label=GRADES):
     """Rows (user, book, label, score) of a few users; scores differ within a user."""
     rows = []
     for user in range(draw(st.integers(1, 4))):
         size = draw(st.integers(1, 25))
         scores = draw(st.permutations(range(size)))
-        labels = draw(st.lists(st.integers(0, max_grade), min_size=size, max_size=size))
+        labels = draw(st.lists(label, min_size=size, max_size=size))
         rows += [(f"u{user}", f"b{book}", labels[book], scores[book] / 7) for book in range(size)]
     return pd.DataFrame(rows, columns=["user", "book", "label", "score"])
 
@@ -64,15 +70,15 @@ def test_each_metric_equals_one_example_worked_by_hand():
 
 
 @settings(max_examples=100, deadline=None)
-@given(tables())
-def test_metrics_equal_the_textbook_loops(table):
+@given(st.one_of(tables(), tables(st.sampled_from([0, 0.1, 0.5, 0.9, 1.0, 2.7]))))
+def test_metrics_equal_the_textbook_loops_with_whole_labels_and_others(table):
     measured = measure(table)
     for user, rows in table.groupby("user"):
         if (rows["label"] == 0).all():
             assert measured.loc[user].isna().all()
             continue
         expected = textbook(rows.sort_values("score", ascending=False)["label"].tolist())
-        assert measured.loc[user, list(METRICS[:5])].tolist() == pytest.approx(expected)
+        assert measured.loc[user, list(METRICS)[:5]].tolist() == pytest.approx(expected)
 
 
 @settings(max_examples=100, deadline=None)
@@ -126,18 +132,61 @@ def test_equal_scores_give_chance_level_although_positives_come_first():
 def test_a_higher_grade_first_is_worth_more():
     right, wrong = one_user([3, 1, 0], [3, 2, 1]), one_user([3, 1, 0], [2, 3, 1])
     assert right["ndcg@10"] == 1 > wrong["ndcg@10"]
-    assert {metric: right[metric] for metric in METRICS[1:]} == {metric: wrong[metric] for metric in METRICS[1:]}
+    assert {metric: right[metric] for metric in list(METRICS)[1:]} == {
+        metric: wrong[metric] for metric in list(METRICS)[1:]
+    }
+
+
+def test_fractions_of_a_label_are_gains():
+    """0.9 above 0.1 in the wrong order: a whole number would make both 0."""
+    found = one_user([0.1, 0.9], [2, 1])["ndcg@10"]
+    gains = [2**0.1 - 1, 2**0.9 - 1]
+    assert found == pytest.approx((gains[0] + gains[1] / math.log2(3)) / (gains[1] + gains[0] / math.log2(3)))
 
 
 def test_a_positive_below_rank_k_counts_for_map_alone():
-    metrics = one_user([0, 0, 1], [3, 2, 1], k=2)
-    assert (metrics["ndcg@2"], metrics["mrr@2"], metrics["precision@2"]) == (0, 0, 0)
-    assert metrics["map"] == pytest.approx(1 / 3)
+    lists = lists_of_one_user([0, 0, 1], [3, 2, 1])
+    assert [float(metric(lists, k=2)[0]) for metric in (ndcg, mrr, precision)] == [0, 0, 0]
+    assert one_user([0, 0, 1], [3, 2, 1])["map"] == pytest.approx(1 / 3)
 
 
 def test_precision_at_k_counts_a_short_list_as_if_it_went_on_without_positives():
-    metrics = one_user([1, 0, 1], [3, 2, 1], k=5)
-    assert (metrics["precision@1"], metrics["precision@5"]) == (1, pytest.approx(2 / 5))
+    lists = lists_of_one_user([1, 0, 1], [3, 2, 1])
+    assert [float(precision(lists, k=k)[0]) for k in (1, 5)] == [1, pytest.approx(2 / 5)]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [1] * 10 + [0] * 70,
+        [1, 0, 0],
+        [1] * 5,
+        [1],
+        [4, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        [0.9, 0.2, 0.0, 0.0, 0.4],
+        [1] * 12 + [0] * 3,
+    ],
+)
+def test_chance_is_the_mean_over_random_rankings(labels):
+    """Each closed form against thousands of random orders, within four standard errors."""
+    orders, size = 4000, len(labels)
+    users, books = np.repeat(np.arange(orders), size), np.tile(np.arange(size), orders)
+    drawn = per_user(users, books, np.tile(labels, orders), np.random.default_rng(5).random(orders * size))
+    expected = by_chance(["u"] * size, range(size), labels).loc["u"]
+    for metric in METRICS:
+        if math.isnan(expected[metric]):
+            assert metric == "roc_auc" and drawn[metric].isna().all()
+        else:
+            error = 4 * drawn[metric].sem() + 1e-9
+            assert expected[metric] == pytest.approx(drawn[metric].mean(), abs=error), metric
+
+
+def test_chance_of_a_long_list_and_of_no_positive_is_a_number_or_nan():
+    labels = [1] * 300 + [0] * 99_700
+    expected = by_chance(["u"] * len(labels), range(len(labels)), labels).loc["u"]
+    assert expected["precision@10"] == pytest.approx(0.003)
+    assert expected["mrr@10"] == pytest.approx(0.003 * sum(1 / rank for rank in range(1, 11)), rel=0.02)
+    assert by_chance(["u", "u"], [1, 2], [0, 0]).isna().all(axis=None)
 
 
 def test_a_model_that_knows_only_the_user_gets_chance():
@@ -161,107 +210,3 @@ def test_users_without_positives_or_negatives_are_nan_where_undefined():
 
 def test_users_come_sorted_by_id():
     assert per_user(["b", "a", "c"], ["1"] * 3, [1] * 3, [0.0] * 3).index.tolist() == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize("system", ["chance", "popularity", "bm25", "bi_encoder", "cross_encoder"])
-@pytest.mark.parametrize(
-    ("scores", "found"),
-    [
-        ([0.5, 0.5, 0.5], "all 3 scores are 0.5"),
-        ([0.5, 0.50000003, 0.5], "all 3 scores are 0.5"),
-        ([0.1, math.nan, 0.2], "1 of 3 scores are not finite"),
-        ([0.1, math.inf, -math.inf], "2 of 3 scores are not finite"),
-    ],
-)
-def test_scores_that_rank_nothing_name_the_system_and_a_cause(system, scores, found):
-    with pytest.raises(UserError, match=rf"^{system}: {found}.*: .+$"):
-        check_scores(system, np.array(scores))
-
-
-def test_a_collapsed_training_is_told_to_lower_its_learning_rate():
-    with pytest.raises(UserError, match="lower lr"):
-        check_scores("cross_encoder", np.zeros(4, dtype=np.float32))
-    with pytest.raises(UserError, match=r"bi_encoder_cosine: .* lower bi_encoder_lr"):
-        check_scores("bi_encoder_cosine", np.zeros(4, dtype=np.float32))
-    with pytest.raises(UserError, match="weights are broken"):
-        check_scores("cross_encoder", np.zeros(4, dtype=np.float32), trained=False)
-
-
-def test_scores_that_differ_pass():
-    check_scores("cross_encoder", np.array([0.0, 1e-4]))
-
-
-def test_the_bootstrap_interval_covers_the_true_mean_in_about_95_of_100_samples():
-    generator = np.random.default_rng(2)
-    drawn = resamples(100, samples=400, seed=3)
-    covered = 0
-    for _ in range(200):
-        found = interval(generator.beta(2, 3, size=100), drawn)
-        covered += found["low"] <= 2 / 5 <= found["high"]
-    assert 0.90 <= covered / 200 <= 0.99
-
-
-def test_the_interval_of_a_mean_has_the_width_of_its_standard_error():
-    values = np.random.default_rng(4).normal(size=1000)
-    found = interval(values, resamples(1000, samples=2000, seed=5))
-    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * values.std() / math.sqrt(1000), rel=0.1)
-    assert found["low"] < found["mean"] < found["high"]
-
-
-def test_the_interval_does_not_depend_on_how_the_resamples_are_cut_into_chunks(monkeypatch):
-    values, drawn = np.random.default_rng(6).random(50), resamples(50, samples=101, seed=7)
-    whole = interval(values, drawn)
-    monkeypatch.setattr("rerank.measure.metrics.CHUNK_VALUES", 120)
-    assert interval(values, drawn) == whole
-
-
-def test_the_interval_leaves_undefined_users_out():
-    values = [0.2, 0.4, math.nan, 0.6]
-    found = interval(values, resamples(4, samples=200, seed=8))
-    assert found["mean"] == pytest.approx(0.4)
-    assert 0.2 <= found["low"] <= found["high"] <= 0.6
-    assert all(math.isnan(value) for value in interval([math.nan] * 4, resamples(4, samples=200, seed=8)).values())
-
-
-def test_resamples_depend_on_the_seed_alone():
-    assert np.array_equal(resamples(9, samples=5, seed=1), resamples(9, samples=5, seed=1))
-    assert not np.array_equal(resamples(9, samples=5, seed=1), resamples(9, samples=5, seed=2))
-
-
-def test_the_paired_test_is_symmetric():
-    a, b = np.random.default_rng(9).random((2, 40))
-    there, p_there = paired_test(a, b, seed=1, samples=999)
-    back, p_back = paired_test(b, a, seed=1, samples=999)
-    assert p_there == pytest.approx(p_back, abs=1e-12)
-    assert (there["mean"], there["low"], there["high"]) == pytest.approx((-back["mean"], -back["high"], -back["low"]))
-
-
-def test_equal_systems_have_p_1_and_no_difference():
-    values = np.random.default_rng(10).random(30)
-    assert paired_test(values, values, seed=1, samples=500) == ({"mean": 0, "low": 0, "high": 0}, 1)
-
-
-def test_a_clear_gap_has_a_small_p_and_an_interval_above_0():
-    generator = np.random.default_rng(11)
-    weak = generator.random(200)
-    difference, p_value = paired_test(weak + generator.normal(0.2, 0.1, 200), weak, seed=1, samples=2000)
-    assert p_value <= 2 / 2000
-    assert 0.15 < difference["low"] < difference["mean"] < difference["high"] < 0.25
-
-
-def test_few_users_get_the_exact_p_value():
-    # Three users who all prefer a: of the 8 sign flips two are as extreme.
-    assert paired_test([0.3, 0.5, 0.9], [0.1, 0.2, 0.3], seed=1, samples=500)[1] == pytest.approx(2 / 8)
-    assert paired_test([0.3], [0.1], seed=1, samples=500)[1] == 1
-
-
-def test_the_p_value_of_equally_good_systems_is_uniform():
-    generator = np.random.default_rng(12)
-    p_values = [paired_test(*generator.random((2, 25)), seed=1, samples=200)[1] for _ in range(200)]
-    assert np.mean(np.array(p_values) <= 0.05) <= 0.1
-    assert 0.4 < np.mean(p_values) < 0.6
-
-
-def test_users_undefined_in_either_system_are_left_out_of_the_pairs():
-    difference, _ = paired_test([0.5, math.nan, 0.9], [0.4, 0.2, 0.8], seed=1, samples=500)
-    assert difference["mean"] == pytest.approx(0.1)

@@ -125,6 +125,21 @@ def test_read_gives_canonical_names_and_types_whatever_the_source_calls_them(tmp
     assert result.fetchall()[0] == ("ann", "1", "Favorite books: Emma", "Title: Persuasion", 1, "books")
 
 
+def test_what_a_file_and_its_folders_are_called_changes_no_value(tmp_path: Path) -> None:
+    folder = tmp_path / "o'brien [1]" / "label=7" / "year=2020"
+    folder.mkdir(parents=True)
+    table().to_parquet(folder / "part[1]*.parquet")
+    table().to_parquet(folder / "part1.parquet")
+    assert check(tmp_path) == 6
+    connection = duckdb.connect()
+    pairs.read(connection, tmp_path, CANONICAL)
+    assert connection.view("source").columns == [*table().columns, pairs.PATH]
+    assert connection.sql("SELECT file, count(*), sum(label) FROM pairs GROUP BY ALL ORDER BY ALL").fetchall() == [
+        ("part1", 3, 2),
+        ("part[1]*", 3, 2),
+    ]
+
+
 TEXTS_ONLY = pairs.SourceColumns(None, None, "user_ctx", "book_text", "label")
 
 

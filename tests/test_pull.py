@@ -385,7 +385,7 @@ def test_a_source_that_is_missing_or_holds_no_table_is_named(tmp_path: Path) -> 
 
 def test_an_address_that_gives_nothing_is_named_with_the_reason(tmp_path: Path) -> None:
     with serving(partial(Quiet, directory=tmp_path)) as address:
-        fails(f"{address}/nothing.zip", tmp_path / "raw 1", r"can't be reached \(404")
+        fails(f"{address}/nothing.zip", tmp_path / "raw 1", r"not found \(404")
     fails(f"{address}/nothing.zip", tmp_path / "raw 2", r"can't be reached \(Cannot connect")
     fails("remote://nobody/pairs.zip", tmp_path / "raw 3", "remote 'nobody' doesn't exist: see `dvc remote list`")
     fails("floppy://a/pairs.zip", tmp_path / "raw 4", "can't be reached .*Unsupported URL type floppy://")

@@ -18,7 +18,7 @@ from ray.data.context import ShuffleStrategy  # noqa: E402
 from rerank.cluster import connection as on_ray  # noqa: E402
 from rerank.cluster import sample as cluster_sample  # noqa: E402
 from rerank.cluster import split as cluster_split  # noqa: E402
-from rerank.data import pairs, sampling, splitting  # noqa: E402
+from rerank.data import sampling, schema, splitting, stores  # noqa: E402
 from rerank.data.pairs import COLUMNS, SourceColumns  # noqa: E402
 from rerank.errors import UserError  # noqa: E402
 from stages import split  # noqa: E402
@@ -138,7 +138,7 @@ def test_rows_are_checked_as_the_stage_does(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     table.iloc[:0].to_parquet(tmp_path / "none/pairs.parquet")
     with on_ray.cluster():
-        with pytest.raises(UserError, match=r"^here: the pairs have no rows"):
+        with pytest.raises(UserError, match=r"^here: has no rows"):
             cluster_sample.check(on_ray.find(str(tmp_path / "none")).read(), **limits)
         for name, value in flaws.items():
             flawed = table.astype({"book_id": "str"})
@@ -148,14 +148,28 @@ def test_rows_are_checked_as_the_stage_does(tmp_path: Path) -> None:
             for half in range(2):
                 flawed.iloc[half::2].to_parquet(raw / f"{half}.parquet")
             with pytest.raises(UserError) as here:
-                pairs.check(raw, **limits)
+                schema.check(raw, **limits)
             with pytest.raises(UserError) as there:
                 cluster_sample.check(on_ray.find(str(raw)).read(), **limits)
             assert str(there.value) == str(here.value)
             assert f"column '{name}'" in str(here.value) and f"1 of {rows} rows" in str(here.value)
 
 
+def test_the_name_of_a_folder_adds_no_column(tmp_path: Path) -> None:
+    (tmp_path / "label=7").mkdir()
+    table = test_sample.frame(test_sample.reader("u"))
+    table.to_parquet(tmp_path / "label=7/pairs.parquet", index=False)
+    with on_ray.cluster():
+        assert on_ray.find(str(tmp_path)).read().to_pandas().to_dict("records") == table.to_dict("records")
+
+
+def test_a_bucket_is_connected_to_once() -> None:
+    first, second = (stores.located(f"s3://pairs/{name}") for name in ("one", "of/two"))
+    assert first[0] is second[0]
+    assert (first[1], second[1]) == ("pairs/one", "pairs/of/two")
+
+
 @pytest.mark.parametrize("source", ["s3://nobody/pairs", "s3://pairs/nothing", "nowhere"])
 def test_a_source_without_pairs_is_a_mistake_of_the_user(source: str) -> None:
-    with pytest.raises(UserError, match=f"^{source}: (holds no .parquet file|can't be read)"):
+    with pytest.raises(UserError, match=f"^{source}: (holds no .parquet file|not found)"):
         on_ray.find(source)

@@ -4,26 +4,28 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from dvc.repo import Repo
+from score_tables import write_params, write_split
 
 from rerank.errors import UserError
-from stages import show
+from rerank.measure.example import as_markdown, as_text, example
+from stages.show import main
 
 
 def search_set() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the candidates of two queries, and their scores in another order."""
+    """Return the candidates of two queries, and their scores."""
     rows = [
         ("1", "10", "Sea stories", "Moby-Dick\n\nA whale.", 2, 1.5),
         ("1", "11", "Sea stories", "Emma | an *English* village\n\nMatches.", 0, -3.25),
         ("1", "12", "Sea stories", "\nLord Jim\n\nA ship.", 1, 7.0),
         ("2", "10", "gardens", "Moby-Dick\n\nA whale.", 0, 9.0),
     ]
-    table = pd.DataFrame(rows, columns=["user_id", "book_id", "user_ctx", "book_text", "label", "cross_encoder"])
-    return table.drop(columns="cross_encoder"), table[["user_id", "book_id", "label", "cross_encoder"]][::-1]
+    column = "score/cross_encoder"
+    table = pd.DataFrame(rows, columns=["user_id", "book_id", "user_ctx", "book_text", "label", column])
+    return table.drop(columns=column), table[["user_id", "book_id", "label", column]]
 
 
 def test_candidates_come_best_first_with_grade_score_and_first_line() -> None:
-    ranked = show.show(*search_set(), example_query="Sea stories")
+    ranked = example(*search_set(), query="Sea stories")
     assert ranked.to_numpy().tolist() == [
         [1, 7.0, 1, "Lord Jim"],
         [2, 1.5, 2, "Moby-Dick"],
@@ -32,30 +34,30 @@ def test_candidates_come_best_first_with_grade_score_and_first_line() -> None:
 
 
 def test_a_query_is_found_in_upper_and_lower_case() -> None:
-    assert len(show.show(*search_set(), example_query="sea STORIES")) == 3
+    assert len(example(*search_set(), query="sea STORIES")) == 3
 
 
 def test_equal_scores_come_in_the_order_of_the_documents() -> None:
     pairs, scores = search_set()
-    ranked = show.show(pairs, scores.assign(cross_encoder=0.0), example_query="Sea stories")
+    ranked = example(pairs, scores.assign(**{"score/cross_encoder": 0.0}), query="Sea stories")
     assert ranked["document"].tolist() == ["Moby-Dick", "Emma | an *English* village", "Lord Jim"]
 
 
 @pytest.mark.parametrize("query", ["rivers", None])
 def test_a_query_that_is_not_there_is_one_line_that_names_some(query: str | None) -> None:
     with pytest.raises(UserError, match=rf"example_query is {query!r}, .* for example 'Sea stories', 'gardens'$"):
-        show.show(*search_set(), example_query=query)
+        example(*search_set(), query=query)
 
 
-def test_scores_of_another_set_are_refused() -> None:
+def test_scores_without_the_cross_encoder_are_refused() -> None:
     pairs, scores = search_set()
-    with pytest.raises(UserError, match="some of its candidates have no score: run `dvc repro`"):
-        show.show(pairs, scores.iloc[2:], example_query="Sea stories")
+    with pytest.raises(UserError, match="no folder has a column 'score/cross_encoder'"):
+        example(pairs, scores[["user_id", "book_id", "label"]], query="Sea stories")
 
 
 def test_the_table_in_the_terminal_is_aligned() -> None:
-    text = show.as_text(show.show(*search_set(), example_query="Sea stories"))
-    assert text.splitlines() == [
+    text = as_text(example(*search_set(), query="Sea stories"))
+    assert [line.rstrip() for line in text.splitlines()] == [
         "rank  score  grade  document",
         "   1   7.00      1  Lord Jim",
         "   2   1.50      2  Moby-Dick",
@@ -64,24 +66,36 @@ def test_the_table_in_the_terminal_is_aligned() -> None:
 
 
 def test_a_title_cannot_break_the_markdown_table() -> None:
-    ranked = show.show(*search_set(), example_query="Sea stories")
-    lines = show.as_markdown(ranked, query="Sea [stories]").splitlines()
+    ranked = example(*search_set(), query="Sea stories")
+    lines = as_markdown(ranked, query="Sea [stories]").splitlines()
     assert lines[0] == r"# Sea \[stories\]"
-    assert lines[-1] == r"| 3 | -3.25 | 0 | Emma \| an \*English\* village |"
+    cells = [line.replace(r"\|", "").strip("|").split("|") for line in lines[2:]]
+    assert {len(row) for row in cells} == {4}
+    assert lines[-1].endswith(r"Emma \| an \*English\* village |")
 
 
-def test_the_stage_prints_the_table_and_writes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Repo.init(no_scm=True).close()
-    Path("params.yaml").write_text("example_query: sea stories\n")
-    Path("dvc.yaml").write_text("stages: {show: {cmd: 'true', params: [example_query]}}\n")
+    write_params(example_query="sea stories")
     pairs, scores = search_set()
-    pairs.to_parquet("pairs.parquet")
-    scores.to_parquet("scores.parquet")
-    show.main(Path("pairs.parquet"), Path("scores.parquet"), Path("metrics/example.md"))
-    printed = capsys.readouterr().out
-    assert "   1   7.00      1  Lord Jim" in printed
-    assert "| 1 | 7.00 | 1 | Lord Jim |" in Path("metrics/example.md").read_text()
-    assert [path.name for path in Path("metrics").iterdir()] == ["example.md"]
+    write_split(Path("judged"), test=pairs)
+    write_split(Path("scores"), test=scores)
+
+
+def show() -> None:
+    main(judged=Path("judged"), scores=[Path("scores")], example=Path("data/example.md"))
+
+
+def test_the_stage_prints_the_table_and_writes_it(project: None, capsys: pytest.CaptureFixture[str]) -> None:
+    show()
+    assert "sea stories\nrank  score  grade  document\n   1   7.00      1  Lord Jim" in capsys.readouterr().out
+    written = Path("data/example.md").read_text()
+    assert written.startswith("# sea stories\n") and "Lord Jim" in written
+    assert [path.name for path in Path("data").iterdir()] == ["example.md"]
+
+
+def test_scores_of_another_set_are_refused(project: None) -> None:
+    write_split(Path("scores"), test=search_set()[1].iloc[1:])
+    with pytest.raises(UserError, match=r"scores/test\.parquet: has 3 rows, judged/test\.parquet has 4: run"):
+        show()

@@ -15,7 +15,7 @@ from rerank.command import run
 from rerank.errors import UserError
 from rerank.model.engines import ENGINES
 from rerank.model.folder import model_files
-from rerank.serve.scoring import score_pairs
+from rerank.serve.scoring import HERE, score_pairs
 
 
 def rank(
@@ -118,23 +118,25 @@ def main(given: argparse.Namespace) -> None:
             raise UserError("--pairs: brings its own users and candidates: leave out --user and the candidate file")
         if not given.output:
             raise UserError("--output is missing: name the parquet file or folder that --pairs becomes")
+        workers = HERE
+        if given.ray:
+            from rerank.cluster.scoring import ON_RAY as workers
         score_pairs(
             given.pairs,
             given.output,
             model_folder=given.model,
             context_column=given.context_column,
             text_column=given.text_column,
-            on_ray=given.ray,
             engine=given.engine,
+            workers=workers,
         )
         return
     if not given.user or not given.candidates:
         raise UserError("--user and a file of candidates are needed (or --pairs and --output): see --help")
     candidates = read_candidates(given.candidates)
     model_files(given.model)
-    from rerank.model.ranker import (
-        load,
-    )  # torch takes seconds to import: not before the arguments are known to be right
+    # torch takes seconds to import: not before the arguments are known to be right.
+    from rerank.model.ranker import load
 
     model = load(given.model, engine=given.engine)
     scores = model.score([given.user] * len(candidates), candidates)

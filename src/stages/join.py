@@ -39,8 +39,7 @@ def main(*, judgments: Path, documents: Path, judged: Path, metrics: Path) -> No
         )
         write_json(partial / "counts.json", counts)
     found = counts["judged"]
-    dropped = sum(counts["dropped"].values())
-    write_json(metrics, {"rows": found["rows"], "queries": found["queries"], "dropped_rows": dropped})
+    write_json(metrics, {"rows": found["rows"], "queries": found["queries"]})
 
 
 if __name__ == "__main__":

@@ -65,8 +65,8 @@ class Files:
     file_system: FileSystem
 
     def read(self) -> Dataset:
-        """Return their rows; nothing is read yet."""
-        return ray.data.read_parquet(self.paths, filesystem=self.file_system)
+        """Return their rows; nothing is read yet. A folder called ``year=2020`` adds no column."""
+        return ray.data.read_parquet(self.paths, filesystem=self.file_system, partitioning=None)
 
 
 def find(source: str) -> Files:

@@ -15,7 +15,7 @@ import rerank
 from rerank.errors import UserError
 from rerank.model.folder import model_files
 from rerank.serve.parts import Part, Recipe
-from rerank.serve.scoring import precision_here, ranker_of, score_part
+from rerank.serve.scoring import Workers, precision_here, ranker_of, score_part
 
 
 def _ray() -> Any:
@@ -107,3 +107,6 @@ def score_there(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator
         if row["mistake"]:
             raise UserError(row["mistake"])
         yield row["rows"]
+
+
+ON_RAY = Workers(precision_there, score_there)

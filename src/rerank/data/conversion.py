@@ -23,21 +23,23 @@ def convert(raw: Path, tables: Path, *, csv_quote: str | None) -> int:
             stands for itself. None when nothing does.
 
     Raises:
-        UserError: for a table that can't be read as it stands, two of one stem, or an impossible quote.
+        UserError: for a table that can't be read as it stands, two of one stem, none at all, or an impossible quote.
     """
     if csv_quote is not None and (len(csv_quote.encode()) != 1 or csv_quote in ",\t\r\n "):
         raise UserError(
             f"params.yaml: csv_quote is {csv_quote!r}: give one ASCII character that is no separator, or null"
         )
     tables.mkdir()
-    files = sorted(path for path in raw.rglob("*") if path.is_file())
+    files = sorted(path for path in raw.rglob("*") if path.is_file() and path.suffix in FORMATS)
+    if not files:
+        raise UserError(f"{raw}: holds no table ({', '.join(FORMATS)}): run `dvc repro` to fetch the source")
     for table in files:
         place = table.relative_to(raw)
         name = str(raw) if len(files) == 1 else f"{raw}: {place}"
         target = (tables / place).with_suffix(".parquet")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
+        if target.exists() or any(folder.is_file() for folder in target.parents):
             raise UserError(f"{name}: there is another table of that name: rename one")
+        target.parent.mkdir(parents=True, exist_ok=True)
         kind = FORMATS[table.suffix]
         if kind.reader is None:
             _link(table, target)
@@ -49,6 +51,6 @@ def convert(raw: Path, tables: Path, *, csv_quote: str | None) -> int:
 
 def _link(table: Path, target: Path) -> None:
     try:
-        os.link(table, target)
+        os.link(table.resolve(), target)  # DVC may have linked to its cache
     except OSError:  # another file system, or one without links
         shutil.copyfile(table, target)

@@ -4,6 +4,7 @@ from typing import Any
 
 import duckdb
 
+from rerank.data.sql import one_row
 from rerank.errors import UserError
 
 # A pair's rows go for the first reason that applies; a duplicate is one more row of a pair that stays.
@@ -11,19 +12,12 @@ ROW_REASONS = ("contradictions", "leaked", "empty_texts", "duplicates")
 USER_REASONS = ("users_below_min_positives", "users_without_negatives", "users_beyond_max_users")
 
 
-def _one_row(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
-    cursor = connection.execute(query)
-    assert cursor.description is not None, "a SELECT has columns"
-    (row,) = cursor.fetchall()
-    return dict(zip((column[0] for column in cursor.description), row, strict=True))
-
-
 def count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Return the counts that are written; raw rows are sampled and dropped rows together.
 
     Reads ``key_counts``, ``without_title``, ``readers``, ``books`` and ``sampled``.
     """
-    raw = _one_row(
+    raw = one_row(
         connection,
         "SELECT coalesce(sum(row_count), 0)::BIGINT AS rows, (SELECT count(*) FROM readers) AS users, "
         "(SELECT count(*) FROM books) AS books, (SELECT sum(row_count)::BIGINT FROM without_title) AS without_title "
@@ -38,7 +32,7 @@ def count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         ).fetchall()
     )
     users_by_reason = dict(connection.execute("SELECT reason, count(*) FROM readers GROUP BY reason").fetchall())
-    sampled = _one_row(
+    sampled = one_row(
         connection,
         "SELECT count(*) AS rows, count(DISTINCT user_id) AS users, count(DISTINCT book_id) AS books, "
         "count(*) FILTER (label > 0) AS positives, round(avg((label > 0)::INT), 6) AS positive_share FROM sampled",
@@ -51,7 +45,7 @@ def count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "dropped": dropped,
         "dropped_users": {reason.removeprefix("users_"): users_by_reason.get(reason, 0) for reason in USER_REASONS},
         "sampled": sampled,
-        "positives_per_user": _one_row(
+        "positives_per_user": one_row(
             connection,
             "SELECT round(avg(positives), 6) AS mean, median(positives) AS median, min(positives) AS min, "
             "max(positives) AS max FROM readers WHERE reason IS NULL",
@@ -82,5 +76,4 @@ def summary(counts: dict[str, Any]) -> dict[str, int]:
     return {
         "rows": counts["sampled"]["rows"],
         "users": counts["sampled"]["users"],
-        "dropped_rows": sum(counts["dropped"].values()),
     }

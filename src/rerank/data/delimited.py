@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from rerank.data.pairs import quote
+from rerank.data.sql import quote
 from rerank.errors import NO_SPACE_WORDS, UserError
 
 # Column type in DuckDB → what every value of such a column looks like, tried in this order. Text keeps its leading
@@ -72,6 +72,7 @@ def _convert(table: Path, target: Path, *, name: str, delimiter: str, csv_quote:
             quotechar=enclosing,
             escapechar=enclosing,
             auto_detect=False,
+            hive_partitioning=False,
             strict_mode=True,
         )
         kinds = rows.aggregate(", ".join(map(_kind, columns))).fetchall()[0]

@@ -119,5 +119,4 @@ def summary(counts: dict[str, Any]) -> dict[str, int]:
     return {
         "rows": counts["sampled"]["rows"],
         "groups": counts["sampled"]["groups"],
-        "dropped_rows": sum(counts["dropped"].values()),
     }

@@ -10,17 +10,11 @@ from typing import Any
 import duckdb
 
 from rerank.data.pairs import COLUMNS
+from rerank.data.sql import one_row
 from rerank.errors import UserError
 
 # A judgment goes for the first reason that applies; a repeated one is one more row of a judgment that stays.
 REASONS = ("contradictory", "without_text", "repeated", "queries_without_relevant", "queries_without_irrelevant")
-
-
-def _row(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
-    cursor = connection.execute(query)
-    assert cursor.description is not None, "a SELECT has columns"
-    (row,) = cursor.fetchall()
-    return dict(zip((column[0] for column in cursor.description), row, strict=True))
 
 
 def _join_texts(connection: duckdb.DuckDBPyConnection) -> None:
@@ -58,15 +52,15 @@ def _choose_queries(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Return all that is counted."""
-    judgments = _row(
+    judgments = one_row(
         connection,
         "SELECT count(*) AS rows, count(DISTINCT user_id) AS queries, count(DISTINCT book_id) AS documents, "
         "count(*) FILTER (label > 0) AS relevant FROM judgments",
     )
-    documents = _row(
+    documents = one_row(
         connection, "SELECT count(*) AS rows, count(*) - count(DISTINCT book_id) AS repeated FROM documents"
     )
-    judged = _row(
+    judged = one_row(
         connection,
         "SELECT count(*) AS rows, count(DISTINCT user_id) AS queries, count(DISTINCT book_id) AS documents, "
         "count(*) FILTER (label > 0) AS relevant FROM judged",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import duckdb
 
-from rerank.data.pairs import SourceColumns, is_filled, parquet_files, quote
+from rerank.data.pairs import SourceColumns, parquet_files
 from rerank.data.schema import check, check_files
+from rerank.data.sql import is_filled, parquet, quote
 from rerank.errors import UserError
 
 
@@ -21,7 +22,7 @@ def _named(key: str, column: str | None) -> str:
 
 
 def _open(connection: duckdb.DuckDBPyConnection, folder: Path) -> duckdb.DuckDBPyRelation:
-    return connection.read_parquet([str(path) for path in parquet_files(folder)], union_by_name=True)
+    return connection.sql(f"FROM {parquet(parquet_files(folder))}")
 
 
 def read_judgments(

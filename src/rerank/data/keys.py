@@ -12,7 +12,7 @@ DuckDB connection from ``pairs`` (`COLUMNS`; the ids may be whole numbers) or fr
 import duckdb
 
 from rerank.data import leaks
-from rerank.data.pairs import is_filled
+from rerank.data.sql import is_filled, literal
 from rerank.errors import UserError
 
 # The bits of a key's flags.
@@ -82,7 +82,7 @@ def check_title_pattern(title_pattern: str | None) -> None:
     if title_pattern is None:
         return
     try:
-        duckdb.connect().execute(f"SELECT {leaks.title(leaks.literal(''), title_pattern)}")
+        duckdb.connect().execute(f"SELECT {leaks.title(literal(''), title_pattern)}")
     except duckdb.Error as error:
         raise UserError(
             f"params.yaml: title_pattern is {title_pattern!r}: give an RE2 regular expression with one group, or null "

@@ -10,6 +10,7 @@ from typing import Self
 
 import duckdb
 
+from rerank.data.sql import parquet, quote
 from rerank.errors import UserError
 
 COLUMNS = ("user_id", "book_id", "user_ctx", "book_text", "label")
@@ -37,16 +38,6 @@ class SourceColumns:
         return cls(**{field.name: getattr(params, field.name) for field in fields(cls)})
 
 
-def quote(name: str) -> str:
-    """Quote an identifier for SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def is_filled(column: str) -> str:
-    """Return the SQL condition that a (quoted) column of texts or ids is neither null nor blank."""
-    return f"trim(CAST({column} AS VARCHAR), E' \\t\\r\\n') <> ''"
-
-
 def parquet_files(raw: Path) -> list[Path]:
     """Return the parquet files of a folder, at any depth, sorted.
 
@@ -61,10 +52,7 @@ def parquet_files(raw: Path) -> list[Path]:
 
 def open_files(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> list[str]:
     """Create the view ``source`` over parquet files, with a column `PATH`, and return its columns."""
-    paths = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
-    connection.execute(
-        f"CREATE VIEW source AS SELECT * FROM read_parquet([{paths}], union_by_name=true, filename='{PATH}')"
-    )
+    connection.execute(f"CREATE VIEW source AS FROM {parquet(files, path_column=PATH)}")
     return connection.view("source").columns
 
 

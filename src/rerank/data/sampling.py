@@ -19,7 +19,8 @@ from typing import Any
 import duckdb
 
 from rerank.data import counting, examples, hashing, keys
-from rerank.data.pairs import COLUMNS, is_filled
+from rerank.data.pairs import COLUMNS
+from rerank.data.sql import is_filled
 from rerank.errors import UserError
 from rerank.json_file import write_json
 from rerank.tasks import TASKS

@@ -10,7 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rerank.data.pairs import SourceColumns, is_filled, open_files, parquet_files, quote
+from rerank.data.pairs import SourceColumns, open_files, parquet_files
+from rerank.data.sql import is_filled, quote
 from rerank.errors import UserError
 
 

@@ -9,6 +9,8 @@ appears only when it is whole.
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,16 +25,25 @@ def is_local(address: str) -> bool:
     return "://" not in address
 
 
+@cache
+def _root(address: str) -> tuple[Any, str]:
+    """Return the file system of an address without a path, and what paths there begin with: once, it takes 0.3 s."""
+    from dvc.config import Config
+    from dvc.fs import parse_external_url
+
+    store, start = parse_external_url(address, config=Config.from_cwd())
+    return store.fs, start.rstrip("/")
+
+
 def located(address: str) -> tuple[Any, str]:
     """Return the fsspec file system of an address, and the path there. Call it within `explaining`."""
     if is_local(address):
         return LocalFileSystem(), str(Path(address).absolute())
-    from dvc.config import Config
-    from dvc.fs import parse_external_url
-
-    store, path = parse_external_url(address, config=Config.from_cwd())
-    store.fs.invalidate_cache()  # files may have come since it was asked last
-    return store.fs, path
+    protocol, _, place = address.partition("://")
+    root, _, path = place.partition("/")
+    store, start = _root(f"{protocol}://{root}")
+    store.invalidate_cache()  # files may have come since it was asked last
+    return store, f"{start}/{path}" if path else start
 
 
 @contextmanager
@@ -64,8 +75,8 @@ def explaining(address: str) -> Iterator[None]:
         words = " ".join(str(cause).split()) or type(cause).__name__
         if isinstance(cause, PermissionError):
             raise UserError(f"{address}: access is refused ({words}): check the keys and what they may read") from None
-        if isinstance(cause, FileNotFoundError):
-            raise UserError(f"{address}: not found ({words}): correct the bucket or path") from None
+        if isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == HTTPStatus.NOT_FOUND:
+            raise UserError(f"{address}: not found ({words}): correct the address") from None
         raise UserError(f"{address}: can't be reached ({words}): check address, endpoint, keys and network") from None
     except ValueError as error:
         if "Invalid endpoint" not in str(error):

@@ -12,22 +12,20 @@ class Measuring:
     """The measuring of a task.
 
     Attributes:
-        main: the metric that compares systems.
-        headings: metric → what tables call it, ``main`` first.
+        headings: metric → what tables call it; the first compares systems.
         evaluate: ``(validation, test, *, max_grade, seed, samples) -> dict``, the content of data/evaluation.json.
         sizes: what was measured, in words, from that content.
     """
 
-    main: str
     headings: Mapping[str, str]
     evaluate: Callable[..., dict[str, Any]]
     sizes: Callable[[dict[str, Any]], str]
 
 
 MEASURING = {
-    "ranking": Measuring(ranking.MAIN, ranking.HEADINGS, ranking.evaluate, ranking.sizes),
-    "similarity": Measuring(similarity.MAIN, similarity.HEADINGS, similarity.evaluate, similarity.sizes),
-    "duplicates": Measuring(duplicates.MAIN, duplicates.HEADINGS, duplicates.evaluate, duplicates.sizes),
+    "ranking": Measuring(ranking.HEADINGS, ranking.evaluate, ranking.sizes),
+    "similarity": Measuring(similarity.HEADINGS, similarity.evaluate, similarity.sizes),
+    "duplicates": Measuring(duplicates.HEADINGS, duplicates.evaluate, duplicates.sizes),
 }
 
 
@@ -38,5 +36,5 @@ def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
     return {
         metric: {system: measured[metric]["value"] for system, measured in evaluation["systems"].items()},
         "gain": comparison["difference"]["value"],
-        "p_value": comparison["p_value"],
+        "p": comparison["p_value"],
     }

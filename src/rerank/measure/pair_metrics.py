@@ -4,19 +4,37 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, precision_recall_curve
+from sklearn.metrics import precision_recall_curve
 
 Numbers = npt.NDArray[np.floating]
 
 
 def correlations(labels: Numbers, predicted: Numbers) -> dict[str, float]:
-    """Return Pearson's and Spearman's correlation of two arrays of shape (pairs,)."""
-    return {
-        "pearson": float(pearsonr(labels, predicted).statistic),
-        "spearman": float(spearmanr(labels, predicted).statistic),
-    }
+    """Return Pearson's and Spearman's correlation of two arrays of shape (pairs,); NaN where one is constant."""
+    return {"pearson": _pearson(labels, predicted), "spearman": _pearson(rankdata(labels), rankdata(predicted))}
+
+
+def _pearson(a: Numbers, b: Numbers) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    spread = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / spread) if spread else float("nan")
+
+
+def average_precision(positive: npt.NDArray[np.bool_], scores: Numbers) -> float:
+    """Return the mean, over the positives, of the precision at the score of each; NaN where there is none.
+
+    Equal scores share the precision after the last of them. It is measured on thousands of resamples, for which
+    scikit-learn's checks take too long.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    found = np.cumsum(positive[order])[last]
+    if not found[-1]:
+        return float("nan")
+    return float((np.diff(found, prepend=0) * found / (last + 1)).sum() / found[-1])
 
 
 def best_threshold(positive: npt.NDArray[np.bool_], scores: Numbers) -> float:
@@ -42,7 +60,7 @@ def decisions(positive: npt.NDArray[np.bool_], scores: Numbers, threshold: float
         "precision": hits / max(1, calls),
         "recall": hits / max(1, positives),
         "accuracy": float(np.mean(called == positive)),
-        "average_precision": float(average_precision_score(positive, scores)) if positive.any() else float("nan"),
+        "average_precision": average_precision(positive, scores),
     }
 
 

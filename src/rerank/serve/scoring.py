@@ -8,6 +8,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,26 +93,46 @@ def score_here(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator[
         yield from score_part(part, recipe, score)
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Who scores the parts of a job.
+
+    Attributes:
+        precision: ``(engine, precision) -> precision`` that all of them score in.
+        score: ``(parts, recipe, folder)`` scores with the model in ``folder`` and yields numbers of rows as they are
+            done.
+    """
+
+    precision: Callable[[str, str], str]
+    score: Callable[[Sequence[Part], Recipe, Path], Iterator[int]]
+
+
+HERE = Workers(precision_here, score_here)
+
+
 def score_pairs(
-    pairs: str, output: str, *, model_folder: Path, context_column: str, text_column: str, on_ray: bool, engine: str
+    pairs: str,
+    output: str,
+    *,
+    model_folder: Path,
+    context_column: str,
+    text_column: str,
+    engine: str,
+    workers: Workers = HERE,
 ) -> None:
     """Write ``pairs``, a parquet file or a folder of them, to ``output`` with a float32 column ``score``.
 
     Args:
         pairs, output: paths or s3:// addresses, see `rerank.serve.parts.find_parts`.
-        on_ray: whether the workers of a Ray cluster do it, or this process.
         engine: one of `rerank.model.engines.ENGINES`.
+        workers: this process, or those of a cluster.
 
     Raises:
         UserError: when an address, column, text or the model is not what it has to be, or Ray is missing.
     """
-    precision, score_parts = precision_here, score_here
-    if on_ray:
-        from rerank.cluster.scoring import precision_there as precision
-        from rerank.cluster.scoring import score_there as score_parts
     parts = find_parts(pairs, output, context_column=context_column, text_column=text_column)
     model, how = _hash(model_folder), read_scoring(model_folder)
-    resolved = precision(engine, how.precision)
+    resolved = workers.precision(engine, how.precision)
     recipe = Recipe(context_column, text_column, model, precision=resolved, engine=engine)
     missing, changes = unfinished(parts, recipe, replace=parts[0].source == pairs)
     for changed, count in changes.items():
@@ -120,5 +141,5 @@ def score_pairs(
         print(f"{output}: parts finished already: {len(parts) - len(missing):,} of {len(parts):,}", file=sys.stderr)
     if missing:
         with tqdm(total=sum(part.rows for part in missing), unit=" pairs", unit_scale=True) as bar:
-            for rows in score_parts(missing, recipe, model_folder):
+            for rows in workers.score(missing, recipe, model_folder):
                 bar.update(rows)

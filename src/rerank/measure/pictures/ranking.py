@@ -17,7 +17,7 @@ def draw(
     test: pd.DataFrame,
     *,
     evaluation: dict[str, Any],
-    favourites: pd.Series | None,
+    favourites: pd.Series | None = None,
 ) -> tuple[Pictures, Points]:
     """Return the pictures and the points behind them, by file name without ending.
 

@@ -1,16 +1,16 @@
 """Thresholds come from validation, decisions are measured on test, and both agree with scikit-learn."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
-from stages.classify import classify, main, probabilities
 
+from rerank.errors import UserError
+from rerank.measure.duplicates import evaluate, probabilities
 from rerank.measure.pair_metrics import best_threshold, calibrated, calibration_curve, decisions
+from rerank.measure.scores import scores_of
 
 
 def scores(*, seed: int, pairs: int = 400, shift: float = 0.0) -> pd.DataFrame:
@@ -21,8 +21,8 @@ def scores(*, seed: int, pairs: int = 400, shift: float = 0.0) -> pd.DataFrame:
             "user_id": [f"g{n // 2}" for n in range(pairs)],
             "book_id": [f"p{n}" for n in range(pairs)],
             "label": label,
-            "bi_encoder": 0.5 + 0.1 * label + generator.normal(shift, 0.1, pairs),
-            "cross_encoder": -8 + 4 * label + generator.normal(shift, 2, pairs),
+            "score/bi_encoder": 0.5 + 0.1 * label + generator.normal(shift, 0.1, pairs),
+            "score/cross_encoder": -8 + 4 * label + generator.normal(shift, 2, pairs),
         }
     )
 
@@ -59,13 +59,13 @@ def test_no_other_threshold_is_better_and_decisions_are_scikit_learns(rows: list
 
 def test_the_threshold_is_validations_also_where_another_would_suit_test_better() -> None:
     validation, test = scores(seed=1), scores(seed=2, shift=3.0)
-    results = classify(validation, test, probabilities(validation, test), bootstrap_samples=100, seed=1)
+    results = evaluate(validation, test, max_grade=1, samples=100, seed=1)
     positive = (test["label"] > 0).to_numpy()
     for system, measured in results["systems"].items():
-        chosen = best_threshold((validation["label"] > 0).to_numpy(), validation[system].to_numpy())
-        assert measured["threshold"] == chosen
-        flattered = best_threshold(positive, test[system].to_numpy())
-        assert measured["f1"]["value"] < decisions(positive, test[system].to_numpy(), flattered)["f1"]
+        chosen = best_threshold((validation["label"] > 0).to_numpy(), scores_of(validation, system))
+        assert results["thresholds"][system] == chosen
+        flattered = best_threshold(positive, scores_of(test, system))
+        assert measured["f1"]["value"] < decisions(positive, scores_of(test, system), flattered)["f1"]
         for metric in ("f1", "precision", "accuracy", "average_precision", "brier"):
             assert measured[metric]["low"] <= measured[metric]["value"] <= measured[metric]["high"]
 
@@ -74,23 +74,14 @@ def test_scores_of_any_range_are_calibrated_on_validation() -> None:
     validation, test = scores(seed=1, pairs=4000), scores(seed=2, pairs=4000)
     positive = (test["label"] > 0).to_numpy()
     for system in ("bi_encoder", "cross_encoder"):
-        fitted = (validation["label"] > 0).to_numpy(), validation[system].to_numpy()
-        probability = calibrated(*fitted, test[system].to_numpy())
+        fitted = (validation["label"] > 0).to_numpy(), scores_of(validation, system)
+        probability = calibrated(*fitted, scores_of(test, system))
         curve = calibration_curve(positive, probability, bins=10)
         assert curve["pairs"].tolist() == [400] * 10
         assert (curve["predicted"] - curve["observed"]).abs().max() < 0.08
         assert probability[positive].mean() > probability[~positive].mean()
 
 
-def test_the_files_are_there_and_repeat_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import stages.classify
-
-    monkeypatch.setattr(stages.classify, "declared", lambda stage: {"bootstrap_samples": 100, "seed": 1})
-    scores(seed=1).to_parquet(tmp_path / "validation.parquet")
-    scores(seed=2).to_parquet(tmp_path / "test.parquet")
-    found = []
-    for name in ("one", "two"):
-        main(tmp_path, tmp_path / name / "test.json", tmp_path / name / "plots")
-        found.append({path.name: path.read_bytes() for path in sorted((tmp_path / name).rglob("*.*"))})
-    assert found[0] == found[1]
-    assert set(found[0]) == {"test.json", "f1.png", "f1.csv", "calibration.png", "calibration.csv"}
+def test_without_validation_there_is_no_threshold() -> None:
+    with pytest.raises(UserError, match=r"no folder has validation\.parquet"):
+        probabilities(None, scores(seed=1))
