@@ -2,20 +2,24 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from sentence_transformers import CrossEncoder
+from torch import nn
 
 from rerank.__main__ import arguments, main, rank, table
 from rerank.errors import UserError
-from rerank.model import encoder as model
-from rerank.serve.scoring import scorer_of
+from rerank.model.folder import SCORING, Scoring
+from rerank.model.ranker import load
 
 SOURCE = Path(__file__).parents[1] / "src"
 USER = "Favorite books: Dune"
@@ -36,23 +40,38 @@ def rerank(*arguments: object, stdin: str = "", folder: Path | None = None) -> s
 
 @pytest.fixture(scope="module")
 def expected(cross_encoder: Path) -> np.ndarray:
-    return model.score(model.load(cross_encoder), [USER] * len(CANDIDATES), CANDIDATES, precision="auto")
+    """Give the raw scores."""
+    return load(cross_encoder).score([USER] * len(CANDIDATES), CANDIDATES)
+
+
+@pytest.fixture
+def ranker(cross_encoder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Give a function that makes a model folder that says how it scores."""
+
+    def make(**how: Any) -> Path:
+        folder = tmp_path / "ranker"
+        shutil.copytree(cross_encoder, folder)
+        Scoring(**{"max_length": 64, "precision": "fp32", **how}).write(folder)
+        return folder
+
+    return make
 
 
 def test_equal_scores_keep_the_order_of_the_candidates() -> None:
-    assert [row["candidate"] for row in rank(["a", "b", "c", "d"], [0.0, 1.0, 0.0, 1.0], top=None)] == [
-        "b",
-        "d",
-        "a",
-        "c",
-    ]
+    scores = [0.0, 1.0, 0.0, 1.0]
+    assert [row["candidate"] for row in rank(["a", "b", "c", "d"], scores, scores, top=None)] == ["b", "d", "a", "c"]
+
+
+def test_the_raw_scores_decide_the_order_where_a_sigmoid_calls_them_equal() -> None:
+    ranked = rank(["a", "b", "c"], [40.0, 41.0, 39.0], [1.0, 1.0, 1.0], top=2)
+    assert [(row["rank"], row["score"], row["candidate"]) for row in ranked] == [(1, 1.0, "b"), (2, 1.0, "a")]
 
 
 def test_the_table_is_aligned_whatever_the_width_of_a_score() -> None:
-    assert table(rank(["one", "two"], [-12.5, 3.0], top=None)).splitlines() == [
-        "rank     score  candidate",
-        "   1    3.0000  two",
-        "   2  -12.5000  one",
+    assert table(rank(["one", "two"], [-12.5, 3.0], [0.000012345, 0.95], top=None)).splitlines() == [
+        "rank      score  candidate",
+        "   1       0.95  two",
+        "   2  1.234e-05  one",
     ]
 
 
@@ -67,7 +86,8 @@ def test_a_file_of_candidates_becomes_a_table_best_first(
     best_first = [CANDIDATES[number] for number in np.argsort(-expected)]
     assert lines[0] == ["rank", "score", "candidate"]
     assert [candidate for _, _, candidate in lines[1:]] == best_first
-    np.testing.assert_allclose([float(score) for _, score, _ in lines[1:]], np.sort(expected)[::-1], atol=1e-4)
+    shown = 1 / (1 + np.exp(-np.sort(expected)[::-1]))
+    np.testing.assert_allclose([float(score) for _, score, _ in lines[1:]], shown, rtol=1e-3)
 
 
 def test_standard_input_becomes_json_of_the_best_n(cross_encoder: Path, expected: np.ndarray) -> None:
@@ -78,6 +98,51 @@ def test_standard_input_becomes_json_of_the_best_n(cross_encoder: Path, expected
     ranked = json.loads(result.stdout)
     assert [row["candidate"] for row in ranked] == [CANDIDATES[number] for number in np.argsort(-expected)[:2]]
     assert [row["rank"] for row in ranked] == [1, 2]
+
+
+def test_the_scores_are_those_of_cross_encoder_rank(ranker: Callable[..., Path]) -> None:
+    folder = ranker(task="ranking")
+    result = rerank("--model", folder, "--user", USER, "--format", "json", "-", stdin="\n".join(CANDIDATES))
+    assert result.returncode == 0, result.stderr
+    theirs = CrossEncoder(str(folder)).rank(USER, CANDIDATES)
+    ours = json.loads(result.stdout)
+    assert [row["candidate"] for row in ours] == [CANDIDATES[row["corpus_id"]] for row in theirs]
+    np.testing.assert_allclose([row["score"] for row in ours], [row["score"] for row in theirs], rtol=1e-3)
+
+
+def test_a_model_of_similarities_prints_them_as_it_was_measured_in_both_orders(ranker: Callable[..., Path]) -> None:
+    folder = ranker(task="similarity", symmetric=True, max_grade=5)
+    plain = CrossEncoder(str(folder), max_length=64)
+    users, raw = [USER] * len(CANDIDATES), nn.Identity()
+    forth = plain.predict(list(zip(users, CANDIDATES, strict=True)), activation_fn=raw)
+    back = plain.predict(list(zip(CANDIDATES, users, strict=True)), activation_fn=raw)
+    assert np.abs(forth - back).max() > 1e-3
+    mean = (forth + back) / 2
+    result = rerank("--model", folder, "--user", USER, "--format", "json", "-", stdin="\n".join(CANDIDATES))
+    assert result.returncode == 0, result.stderr
+    found = {row["candidate"]: row["score"] for row in json.loads(result.stdout)}
+    np.testing.assert_allclose([found[text] for text in CANDIDATES], 5 / (1 + np.exp(-mean)), rtol=1e-3)
+
+
+def test_what_a_folder_says_reaches_the_scores_and_arguments_do_not_override_it(
+    ranker: Callable[..., Path], cross_encoder: Path
+) -> None:
+    """Length, both orders and precision; a folder that says nothing takes what it is given."""
+    folder = ranker(max_length=12)
+    long = ["one two three four five six seven " * 4] * 2, ["alpha", "beta " * 30]
+    short = load(folder, otherwise=Scoring(max_length=64, symmetric=True, precision="fp32")).score(*long)
+    for how, same in ((Scoring(max_length=12, precision="fp32"), True), (Scoring(precision="fp32"), False)):
+        found = load(cross_encoder, otherwise=how).score(*long)
+        assert np.allclose(found, short, atol=1e-6) == same, how
+    (folder / SCORING).write_text('{"max_length": "many"}')
+    with pytest.raises(UserError, match=r"scoring\.json: max_length: .*: get the model again"):
+        load(folder)
+    (folder / SCORING).write_text("{")
+    with pytest.raises(UserError, match=r"scoring\.json: not valid JSON"):
+        load(folder)
+    Scoring(max_length=1000).write(folder)
+    with pytest.raises(UserError, match=r"scoring\.json: max_length is 1000: .* reads 128 tokens at most"):
+        load(folder)
 
 
 def test_pairs_keep_their_rows_and_columns_and_get_a_score(
@@ -134,6 +199,10 @@ def test_a_missing_model_says_how_to_get_one(tmp_path: Path) -> None:
             "folder none does not exist",
         ),
         (["--pairs", "in.parquet", "--text-column", "text", "--output", "results"], "results: is a folder"),
+        *(
+            (["--pairs", "in.parquet", "--text-column", "text", "--output", same], f"{same}: is in.parquet itself")
+            for same in ("in.parquet", "./in.parquet", "results/../in.parquet", "link.parquet", "hard.parquet")
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(
@@ -145,22 +214,25 @@ def test_a_mistake_is_one_line_that_names_it(
     Path("blank.txt").write_text("\n")
     Path("results").mkdir()
     Path("results/precious.txt").write_text("kept")
+    Path("link.parquet").symlink_to("in.parquet")
+    Path("hard.parquet").hardlink_to("in.parquet")
+    before = Path("in.parquet").read_bytes()
     with pytest.raises(UserError) as error:
         main(arguments().parse_args(["--model=models/none", *words]))
     assert culprit in str(error.value) and "\n" not in str(error.value)
     assert not Path("o.parquet").exists()
-    assert Path("results/precious.txt").read_text() == "kept"
+    assert Path("results/precious.txt").read_text() == "kept" and Path("in.parquet").read_bytes() == before
 
 
 def test_a_bi_encoder_is_refused_rather_than_given_a_random_head(
     tiny_bert: Callable[..., Path], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="gives embeddings, not scores"):
-        scorer_of(tiny_bert(tmp_path / "bi-encoder"))
+        load(tiny_bert(tmp_path / "bi-encoder"))
 
 
 def test_help_shows_both_uses(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         arguments().parse_args(["--help"])
     shown = capsys.readouterr().out
-    assert "--user" in shown and "--pairs" in shown and "examples:" in shown
+    assert "--user" in shown and "--pairs" in shown and "examples:" in shown and "raw scores" in shown

@@ -18,7 +18,9 @@ import torch
 from transformers import AutoTokenizer, ModernBertConfig, ModernBertModel
 
 from rerank.errors import UserError
-from rerank.model import encoder as model
+from rerank.model.encoder import build
+from rerank.model.folder import Scoring
+from rerank.model.ranker import load
 from rerank.serve import scoring
 
 SOURCE = Path(__file__).parents[1] / "src"
@@ -91,9 +93,7 @@ def test_each_file_of_a_folder_becomes_one_with_its_rows_its_types_and_their_sco
     assert scored.drop_columns("score").equals(table)
     assert scored.schema.field("book_text").metadata == {b"from": b"shop"}
     assert scored.schema.metadata[b"made by"] == b"hand"
-    expected = model.score(
-        model.load(cross_encoder), texts["user_ctx"].tolist(), texts["book_text"].tolist(), precision="auto"
-    )
+    expected = load(cross_encoder).score(texts["user_ctx"].tolist(), texts["book_text"].tolist())
     np.testing.assert_allclose(scored["score"], expected, atol=1e-3)
 
 
@@ -138,13 +138,14 @@ def test_parts_of_another_input_column_model_or_precision_are_scored_again(
     score()
     shutil.copytree(cross_encoder, "other")
     Path("other/README.md").write_text("Only words.")
+    Path("other/training.json").write_text("{}")
     assert scored_again(model_folder=Path("other"))[-1] == "scored: parts finished already: 3 of 3"
     weights = bytearray(Path("other/model.safetensors").read_bytes())
     weights[-1] ^= 1
     Path("other/model.safetensors").write_bytes(weights)
     assert scored_again(model_folder=Path("other")) == ["scored: parts made with another model, scored again: 3"]
-    other = {"fp32": "bf16", "bf16": "fp32"}[scoring.precision_here("torch")]
-    monkeypatch.setattr(scoring, "precision_here", lambda engine: other)
+    other = {"fp32": "bf16", "bf16": "fp32"}[scoring.precision_here("torch", "auto")]
+    monkeypatch.setattr(scoring, "precision_here", lambda engine, precision: other)
     score(model_folder=Path("other"))
     assert "scored: parts made with another precision, scored again: 3\n" in capsys.readouterr().err
 
@@ -212,9 +213,33 @@ def test_a_file_without_rows_is_a_part_too(job: Path, score: Score) -> None:
     assert pq.read_schema("scored/a.parquet").names[-1] == "score" and len(pd.read_parquet("scored/a.parquet")) == 0
 
 
-def test_one_file_may_become_itself(job: Path, score: Score) -> None:
-    score("pairs/a.parquet", "pairs/a.parquet")
-    assert pd.read_parquet("pairs/a.parquet").columns[-1] == "score"
+def test_the_scores_of_a_table_are_made_as_the_model_was_measured(
+    job: Path, cross_encoder: Path, score: Score, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both orders, where the folder says so; and a folder that says something else makes other scores."""
+    shutil.copytree(cross_encoder, "both")
+    Scoring(symmetric=True, max_length=64, precision="fp32", task="duplicates").write(Path("both"))
+    shutil.copytree(cross_encoder, "one")
+    Scoring(max_length=64, precision="fp32").write(Path("one"))
+    texts = pairs(50)
+    columns = texts["user_ctx"].tolist(), texts["book_text"].tolist()
+    one = load(Path("one"))
+    forth, back = one.score(*columns), one.score(*columns[::-1])
+    assert np.abs(forth - back).max() > 1e-3
+    for folder, expected in (("one", forth), ("both", (forth + back) / 2)):
+        score(model_folder=Path(folder))
+        np.testing.assert_allclose(pd.read_parquet("scored/a.parquet")["score"], expected, atol=1e-5)
+    assert "scored: parts made with another model, scored again: 3" in capsys.readouterr().err
+
+
+def test_a_part_that_is_its_own_output_through_a_link_is_refused(job: Path, score: Score) -> None:
+    Path("scored").mkdir()
+    Path("pairs/a.parquet").rename("scored/a.parquet")
+    Path("pairs/a.parquet").symlink_to("../scored/a.parquet")
+    before = written(job)
+    with pytest.raises(UserError, match=r"^scored/a\.parquet: is pairs/a\.parquet itself, which would be overwritten"):
+        score()
+    assert written(job) == before
 
 
 def test_a_null_in_a_later_part_keeps_the_finished_ones(job: Path, score: Score) -> None:
@@ -272,8 +297,9 @@ def test_openvino_gives_the_scores_of_torch_and_scores_the_parts_of_torch_again(
         pd.testing.assert_frame_equal(found.drop(columns="score"), scored.drop(columns="score"))
     texts = pairs(40)
     columns = texts["user_ctx"].tolist(), texts["book_text"].tolist()
-    exact = model.score(model.load(cross_encoder), *columns, precision="fp32")
-    found = scoring.scorer_of(cross_encoder, precision="fp32", engine="openvino")(*columns)
+    exact, found = (
+        load(cross_encoder, engine=engine, precision="fp32").score(*columns) for engine in ("torch", "openvino")
+    )
     np.testing.assert_allclose(found, exact, atol=1e-4)
 
 
@@ -285,7 +311,7 @@ def test_a_model_whose_steps_depend_on_a_length_is_refused_by_openvino(cross_enc
         def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             return {**features, "scores": features["scores"] * int(features["input_ids"].shape[1])}
 
-    whole = model.load(cross_encoder, device="cpu")
+    whole = load(cross_encoder, engine="openvino").model
     compiled(whole, precision="auto")
     whole.append(ByLength())
     with pytest.raises(UserError, match=r"^OpenVINO can't score this model: its graph gives other scores: use torch$"):
@@ -296,23 +322,21 @@ def test_a_window_of_attention_that_leaves_padding_without_a_key_is_refused_by_o
     tmp_path: Path, tiny_bert: Callable[..., Path]
 ) -> None:
     pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
-    from rerank.model.openvino import compiled
-
     words = AutoTokenizer.from_pretrained(tiny_bert(tmp_path))
     sizes = {"vocab_size": len(words), "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
     special = {"pad_token_id": 0, "cls_token_id": 2, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3}
     config = ModernBertConfig(**sizes, **special, intermediate_size=64, local_attention=16, max_position_embeddings=128)
     ModernBertModel(config).save_pretrained(tmp_path)
-    model.build(tmp_path, max_length=100, dropout=0.0, seed=1).save_pretrained(str(tmp_path / "ranker"))
+    build(tmp_path, max_length=100, dropout=0.0, seed=1).save_pretrained(str(tmp_path / "ranker"))
     with pytest.raises(UserError, match=r"^OpenVINO can't score this model"):
-        compiled(model.load(tmp_path / "ranker", device="cpu"), precision="fp32")
+        load(tmp_path / "ranker", engine="openvino", precision="fp32")
 
 
 def test_openvino_reports_nothing_to_its_makers(cross_encoder: Path) -> None:
     pytest.importorskip("openvino", reason="an extra: pip install -r requirements-extras.txt")
     program = (
-        "import sys; from pathlib import Path; from rerank.serve.scoring import scorer_of; "
-        "scorer_of(Path(sys.argv[1]), engine='openvino', progress=False)(['a'], ['b']); "
+        "import sys; from pathlib import Path; from rerank.model.ranker import load; "
+        "load(Path(sys.argv[1]), engine='openvino', progress=False).score(['a'], ['b']); "
         "assert sys.modules['openvino_telemetry'] is None"
     )
     subprocess.run([sys.executable, "-c", program, cross_encoder], env=environment(), check=True)
@@ -321,4 +345,9 @@ def test_openvino_reports_nothing_to_its_makers(cross_encoder: Path) -> None:
 def test_without_openvino_one_line_says_how_to_get_it(cross_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UserError, match=r"^OpenVINO is not installed: pip install -r requirements-extras\.txt$"):
-        scoring.scorer_of(cross_encoder, engine="openvino")
+        load(cross_encoder, engine="openvino")
+
+
+def test_an_unknown_engine_is_one_line(cross_encoder: Path) -> None:
+    with pytest.raises(UserError, match=r"^--engine: no engine is called 'tpu': give one of torch, openvino$"):
+        load(cross_encoder, engine="tpu")

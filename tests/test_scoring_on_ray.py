@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rerank.cluster import scoring_on_ray
+from rerank.cluster import scoring as scoring_on_ray
 from rerank.errors import UserError
 from rerank.serve import scoring
 
