@@ -120,7 +120,9 @@ def main(given: argparse.Namespace) -> None:
             raise UserError("--output is missing: name the parquet file or folder that --pairs becomes")
         workers = HERE
         if given.ray:
-            from rerank.cluster.scoring import ON_RAY as workers
+            from rerank.cluster.scoring import ON_RAY
+
+            workers = ON_RAY
         score_pairs(
             given.pairs,
             given.output,
