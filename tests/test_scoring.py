@@ -64,9 +64,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def score(cross_encoder: Path) -> Score:
     def score(source: str = "pairs", output: str = "scored", **options: object) -> None:
         columns = {"context_column": "user_ctx", "text_column": "book_text"}
-        scoring.score_pairs(
-            source, output, **{"model_folder": cross_encoder, "on_ray": False, "engine": "torch", **columns, **options}
-        )
+        scoring.score_pairs(source, output, **{"model_folder": cross_encoder, "engine": "torch", **columns, **options})
 
     return score
 

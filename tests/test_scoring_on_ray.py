@@ -44,7 +44,7 @@ def score_there(cross_encoder: Path, output: str) -> subprocess.CompletedProcess
 def test_ray_gives_the_parts_and_scores_of_one_process_and_takes_up_its_job(job: Path, cross_encoder: Path) -> None:
     """And says no more than without Ray."""
     pytest.importorskip("ray")
-    scoring.score_pairs("pairs", "here", model_folder=cross_encoder, on_ray=False, **COLUMNS)
+    scoring.score_pairs("pairs", "here", model_folder=cross_encoder, **COLUMNS)
     (job / "there/shelf=0").mkdir(parents=True)
     names = [path.relative_to("here") for path in sorted(Path("here").rglob("*.parquet"))]
     assert len(names) == 5
@@ -71,7 +71,7 @@ def test_a_mistake_that_a_worker_finds_is_one_line(
     pd.DataFrame({"user_ctx": ["a", None], "book_text": "b"}).to_parquet("pairs/shelf=0/2.parquet")
     try:
         with pytest.raises(UserError, match=r"^pairs/shelf=0/2\.parquet: column 'user_ctx' holds None"):
-            scoring.score_pairs("pairs", "there", model_folder=cross_encoder, on_ray=True, **COLUMNS)
+            scoring.score_pairs("pairs", "there", model_folder=cross_encoder, workers=scoring_on_ray.ON_RAY, **COLUMNS)
     finally:
         ray.shutdown()
 
@@ -81,7 +81,7 @@ def test_without_ray_one_line_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"^--ray: Ray is not installed: pip install -r requirements-extras\.txt$"):
-        scoring.score_pairs("pairs", "scored", model_folder=cross_encoder, on_ray=True, **COLUMNS)
+        scoring.score_pairs("pairs", "scored", model_folder=cross_encoder, workers=scoring_on_ray.ON_RAY, **COLUMNS)
 
 
 @pytest.mark.parametrize(
