@@ -11,7 +11,9 @@ repro: environment
 	@$(RUN) PYTHONPATH=src python -m rerank.measure.report --evaluation data/evaluation.json
 	@echo "plots: $$(ls plots/*/*.png | tr '\n' ' ')"
 
-EXPERIMENTS = dvc exp show --only-changed
+# Experiment, nDCG@10 and the params that differ, without the hashes of data and code and the other metrics.
+EXPERIMENTS = dvc exp show --no-pager --only-changed --keep 'ndcg@10.cross_encoder' \
+	--drop 'Created|.*[./]|gain|p$$|validation|rows|users'
 experiments: environment
 	@$(RUN) $(EXPERIMENTS)
 

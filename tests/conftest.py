@@ -1,4 +1,7 @@
-"""What several test files share: a base model that is real in every respect but its size."""
+"""What several test files share: a base model that is real in every respect but its size.
+
+torch is imported by the fixtures that need it, so that a file without a model starts at once.
+"""
 
 import os
 import string
@@ -9,13 +12,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import BertConfig, BertModel, BertTokenizer
-
-from rerank.model import encoder as model
 
 
 def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
@@ -23,6 +19,12 @@ def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
 
     Any text can be tokenised: ``words`` (lower case) are single tokens, all others fall into letters.
     """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import BertConfig, BertModel, BertTokenizer
+
     letters = string.ascii_lowercase + string.digits
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.punctuation, *letters, *(f"##{c}" for c in letters)]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys([*pieces, *words]))}
@@ -45,6 +47,43 @@ def _write_tiny_bert(folder: Path, words: Iterable[str] = ()) -> Path:
     return folder
 
 
+def _write_tiny_roberta(folder: Path) -> Path:
+    """Write a cross-encoder of another family in Hub layout: bytes instead of words, two separators, no types.
+
+    It has 64 positions, of which the padding takes two; its tokenizer knows no limit.
+    """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers.processors import RobertaProcessing
+    from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification
+
+    special = {"<s>": 0, "<pad>": 1, "</s>": 2}
+    letters = {letter: number + 3 for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    backend = Tokenizer(models.BPE(vocab={**special, **letters}, merges=[]))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    backend.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    config = RobertaConfig(
+        vocab_size=len(special) + len(letters),
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        max_position_embeddings=64,
+        num_labels=1,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        RobertaForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
 # The files with the longest tests come first, so that no worker is left alone with one at the end.
 LONGEST = ("test_repro.py", "test_task_pairs.py", "test_pipeline.py", "test_task_movies.py", "test_s3.py")
 
@@ -61,9 +100,19 @@ def tiny_bert() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def tiny_roberta() -> Callable[[Path], Path]:
+    """Give the function ``tiny_roberta(folder) -> folder``, see `_write_tiny_roberta`."""
+    return _write_tiny_roberta
+
+
+@pytest.fixture(scope="session")
 def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of a cross-encoder of that size that gives a score for a pair."""
+    """Give the folder of a cross-encoder of that size, with all that the train stage writes."""
+    from rerank.model.encoder import build
+    from rerank.model.folder import Scoring, write_model
+
     folder = tmp_path_factory.mktemp("tiny") / "cross-encoder"
-    base = _write_tiny_bert(folder.parent / "base")
-    model.build(base, max_length=64, dropout=0.0, seed=1).save_pretrained(str(folder), create_model_card=False)
+    model = build(_write_tiny_bert(folder.parent / "base"), max_length=64, dropout=0.0, seed=1)
+    how = Scoring(max_length=64, precision="fp32")
+    write_model(folder, model, how=how, params={"max_length": 64, "precision": "fp32"}, cut_pairs=0.0)
     return folder

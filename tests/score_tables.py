@@ -51,7 +51,7 @@ def write_scores(validation: pd.DataFrame | None, test: pd.DataFrame) -> None:
 
 
 def write_params(**params: object) -> None:
-    """Write a params.yaml and a dvc.yaml whose stages declare what they read of it."""
+    """Write a params.yaml and a dvc.yaml whose stages declare those that they read."""
     keys = {
         "score": ("max_length", "precision"),
         "evaluate": ("seed", "task", "max_grade"),
@@ -59,9 +59,8 @@ def write_params(**params: object) -> None:
         "show": ("example_query",),
     }
     stages = {
-        stage: f"{{cmd: x, params: [{', '.join(wanted)}]}}"
+        stage: f"{{cmd: x, params: [{', '.join(key for key in wanted if key in params)}]}}"
         for stage, wanted in keys.items()
-        if all(key in params for key in wanted)
     }
     Path("params.yaml").write_text("".join(f"{key}: {value!r}\n" for key, value in params.items()))
     Path("dvc.yaml").write_text("stages:\n" + "".join(f"  {name}: {text}\n" for name, text in stages.items()))

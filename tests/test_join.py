@@ -201,7 +201,7 @@ def test_judgments_that_cannot_be_used_are_one_line(
 
 def test_an_empty_table_and_a_file_that_is_no_parquet_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     write(judgments().iloc[:0].astype({"keywords": str}), documents())
-    with pytest.raises(UserError, match="data/judgments: has no rows: its source in params.yaml"):
+    with pytest.raises(UserError, match=r"data/judgments: has no rows: its source in params.yaml"):
         run_stage(monkeypatch)
     write(judgments(), documents())
     Path("data/documents/table.parquet").write_text("id,title")

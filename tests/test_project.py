@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rerank.systems.registry import SYSTEMS
 from ruamel.yaml import YAML
 
 from rerank import params
 from rerank.command import parser
+from rerank.systems.registry import SYSTEMS
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = [ROOT, *sorted(file.parent for file in ROOT.glob("tasks/*/dvc.yaml"))]

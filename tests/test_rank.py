@@ -1,24 +1,25 @@
 """`python -m rerank`, run as a user runs it, on a real cross-encoder of toy size."""
 
-import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from model_folders import scoring_as
-from scipy.special import expit
 from sentence_transformers import CrossEncoder
 from torch import nn
 
 from rerank.__main__ import arguments, main, rank, table
 from rerank.errors import UserError
+from rerank.model.folder import SCORING, Scoring
+from rerank.model.ranker import load
 
 SOURCE = Path(__file__).parents[1] / "src"
 USER = "Favorite books: Dune"
@@ -37,41 +38,23 @@ def rerank(*arguments: object, stdin: str = "", folder: Path | None = None) -> s
     )
 
 
-def ranked_here(
-    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, candidates: list[str] = CANDIDATES
-) -> list[dict]:
-    """Return what the command prints as JSON, run in this process."""
-    file = tmp_path / "candidates.txt"
-    file.write_text("\n".join(candidates), encoding="utf-8")
-    capsys.readouterr()
-    main(arguments().parse_args([f"--model={folder}", f"--user={USER}", "--format=json", str(file)]))
-    return json.loads(capsys.readouterr().out)
-
-
-def logits(folder: Path, pairs: list[tuple[str, str]]) -> np.ndarray:
-    plain = CrossEncoder(str(folder), device="cpu", local_files_only=True)
-    return plain.predict(pairs, activation_fn=nn.Identity(), show_progress_bar=False).astype(np.float64)
-
-
 @pytest.fixture(scope="module")
-def ranking(cross_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of rankings, in fp32."""
-    return scoring_as(cross_encoder, tmp_path_factory.mktemp("ranking") / "model")
+def expected(cross_encoder: Path) -> np.ndarray:
+    """Give the raw scores."""
+    return load(cross_encoder).score([USER] * len(CANDIDATES), CANDIDATES)
 
 
-@pytest.fixture(scope="module")
-def expected(ranking: Path) -> np.ndarray:
-    """The raw scores of `CANDIDATES`."""
-    return logits(ranking, [(USER, candidate) for candidate in CANDIDATES])
+@pytest.fixture
+def ranker(cross_encoder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Give a function that makes a model folder that says how it scores."""
 
+    def make(**how: Any) -> Path:
+        folder = tmp_path / "ranker"
+        shutil.copytree(cross_encoder, folder)
+        Scoring(**{"max_length": 64, "precision": "fp32", **how}).write(folder)
+        return folder
 
-def steeper(folder: Path, factor: float) -> Path:
-    """Multiply the raw scores of a model."""
-    model = CrossEncoder(str(folder), device="cpu")
-    model[-1].linear.weight.data *= factor
-    model[-1].linear.bias.data *= factor
-    model.save_pretrained(str(folder), create_model_card=False)
-    return folder
+    return make
 
 
 def test_equal_scores_keep_the_order_of_the_candidates() -> None:
@@ -79,87 +62,101 @@ def test_equal_scores_keep_the_order_of_the_candidates() -> None:
     assert [row["candidate"] for row in rank(["a", "b", "c", "d"], scores, scores, top=None)] == ["b", "d", "a", "c"]
 
 
+def test_the_raw_scores_decide_the_order_where_a_sigmoid_calls_them_equal() -> None:
+    ranked = rank(["a", "b", "c"], [40.0, 41.0, 39.0], [1.0, 1.0, 1.0], top=2)
+    assert [(row["rank"], row["score"], row["candidate"]) for row in ranked] == [(1, 1.0, "b"), (2, 1.0, "a")]
+
+
 def test_the_table_is_aligned_whatever_the_width_of_a_score() -> None:
-    assert table(rank(["one", "two"], [-12.5, 3.0], [3.7266e-06, 0.952574], top=None)).splitlines() == [
+    assert table(rank(["one", "two"], [-12.5, 3.0], [0.000012345, 0.95], top=None)).splitlines() == [
         "rank      score  candidate",
-        "   1     0.9526  two",
-        "   2  3.727e-06  one",
+        "   1       0.95  two",
+        "   2  1.234e-05  one",
     ]
 
 
-def test_a_file_of_candidates_becomes_a_table_best_first(ranking: Path, expected: np.ndarray, tmp_path: Path) -> None:
+def test_a_file_of_candidates_becomes_a_table_best_first(
+    cross_encoder: Path, expected: np.ndarray, tmp_path: Path
+) -> None:
     file = tmp_path / "candidates.txt"
     file.write_text("\n".join(["\ufeff" + CANDIDATES[0], "", *CANDIDATES[1:], " "]), encoding="utf-8")
-    result = rerank("--model", ranking, "--user", USER, file)
+    result = rerank("--model", cross_encoder, "--user", USER, file)
     assert result.returncode == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
     best_first = [CANDIDATES[number] for number in np.argsort(-expected)]
     assert lines[0] == ["rank", "score", "candidate"]
     assert [candidate for _, _, candidate in lines[1:]] == best_first
-    np.testing.assert_allclose([float(score) for _, score, _ in lines[1:]], expit(np.sort(expected)[::-1]), rtol=1e-3)
+    shown = 1 / (1 + np.exp(-np.sort(expected)[::-1]))
+    np.testing.assert_allclose([float(score) for _, score, _ in lines[1:]], shown, rtol=1e-3)
 
 
-def test_standard_input_becomes_json_of_the_best_n(
-    ranking: Path, expected: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\r\n".join(CANDIDATES).encode())))
-    main(arguments().parse_args([f"--model={ranking}", "--user", USER, "--format", "json", "--top", "2", "-"]))
-    ranked = json.loads(capsys.readouterr().out)
+def test_standard_input_becomes_json_of_the_best_n(cross_encoder: Path, expected: np.ndarray) -> None:
+    result = rerank(
+        "--model", cross_encoder, "--user", USER, "--format", "json", "--top", 2, "-", stdin="\r\n".join(CANDIDATES)
+    )
+    assert result.returncode == 0, result.stderr
+    ranked = json.loads(result.stdout)
     assert [row["candidate"] for row in ranked] == [CANDIDATES[number] for number in np.argsort(-expected)[:2]]
     assert [row["rank"] for row in ranked] == [1, 2]
 
 
-@pytest.mark.parametrize("factor", [1, 60])
-def test_a_model_of_rankings_prints_what_plain_sentence_transformers_ranks(
-    factor: float, cross_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_scores_are_those_of_cross_encoder_rank(ranker: Callable[..., Path]) -> None:
+    folder = ranker(task="ranking")
+    result = rerank("--model", folder, "--user", USER, "--format", "json", "-", stdin="\n".join(CANDIDATES))
+    assert result.returncode == 0, result.stderr
+    theirs = CrossEncoder(str(folder)).rank(USER, CANDIDATES)
+    ours = json.loads(result.stdout)
+    assert [row["candidate"] for row in ours] == [CANDIDATES[row["corpus_id"]] for row in theirs]
+    np.testing.assert_allclose([row["score"] for row in ours], [row["score"] for row in theirs], rtol=1e-3)
+
+
+def test_a_model_of_similarities_prints_them_as_it_was_measured_in_both_orders(ranker: Callable[..., Path]) -> None:
+    folder = ranker(task="similarity", symmetric=True, max_grade=5)
+    plain = CrossEncoder(str(folder), max_length=64)
+    users, raw = [USER] * len(CANDIDATES), nn.Identity()
+    forth = plain.predict(list(zip(users, CANDIDATES, strict=True)), activation_fn=raw)
+    back = plain.predict(list(zip(CANDIDATES, users, strict=True)), activation_fn=raw)
+    assert np.abs(forth - back).max() > 1e-3
+    mean = (forth + back) / 2
+    result = rerank("--model", folder, "--user", USER, "--format", "json", "-", stdin="\n".join(CANDIDATES))
+    assert result.returncode == 0, result.stderr
+    found = {row["candidate"]: row["score"] for row in json.loads(result.stdout)}
+    np.testing.assert_allclose([found[text] for text in CANDIDATES], 5 / (1 + np.exp(-mean)), rtol=1e-3)
+
+
+def test_what_a_folder_says_reaches_the_scores_and_arguments_do_not_override_it(
+    ranker: Callable[..., Path], cross_encoder: Path
 ) -> None:
-    folder = steeper(scoring_as(cross_encoder, tmp_path / "model"), factor)
-    candidates = [*CANDIDATES, "The Old Man and the Sea " * 12, "It"]
-    found = ranked_here(folder, capsys, tmp_path, candidates)
-    plain = CrossEncoder(str(folder), device="cpu").rank(USER, candidates, show_progress_bar=False)
-    assert [row["candidate"] for row in found] == [candidates[row["corpus_id"]].strip() for row in plain]
-    np.testing.assert_allclose([row["score"] for row in found], [row["score"] for row in plain], rtol=1e-3)
+    """Length, both orders and precision; a folder that says nothing takes what it is given."""
+    folder = ranker(max_length=12)
+    long = ["one two three four five six seven " * 4] * 2, ["alpha", "beta " * 30]
+    short = load(folder, otherwise=Scoring(max_length=64, symmetric=True, precision="fp32")).score(*long)
+    for how, same in ((Scoring(max_length=12, precision="fp32"), True), (Scoring(precision="fp32"), False)):
+        found = load(cross_encoder, otherwise=how).score(*long)
+        assert np.allclose(found, short, atol=1e-6) == same, how
+    (folder / SCORING).write_text('{"max_length": "many"}')
+    with pytest.raises(UserError, match=r"scoring\.json: max_length: .*: get the model again"):
+        load(folder)
+    (folder / SCORING).write_text("{")
+    with pytest.raises(UserError, match=r"scoring\.json: not valid JSON"):
+        load(folder)
+    Scoring(max_length=1000).write(folder)
+    with pytest.raises(UserError, match=r"scoring\.json: max_length is 1000: .* reads 128 tokens at most"):
+        load(folder)
 
 
-def test_the_raw_score_orders_what_a_sigmoid_calls_equal(
-    cross_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_pairs_keep_their_rows_and_columns_and_get_a_score(
+    cross_encoder: Path, expected: np.ndarray, tmp_path: Path
 ) -> None:
-    folder = scoring_as(cross_encoder, tmp_path / "model")
-    model = CrossEncoder(str(folder), device="cpu")
-    model[-1].linear.bias.data += 60
-    model.save_pretrained(str(folder), create_model_card=False)
-    raw = logits(folder, [(USER, candidate) for candidate in CANDIDATES])
-    found = ranked_here(folder, capsys, tmp_path)
-    assert {row["score"] for row in found} == {1.0} and raw.min() > 50
-    assert [row["candidate"] for row in found] == [CANDIDATES[number] for number in np.argsort(-raw)]
-    assert np.argsort(-raw).tolist() != sorted(range(len(raw)))
-
-
-@pytest.mark.parametrize(("task", "scale"), [("similarity", 5), ("duplicates", 1)])
-def test_a_symmetric_model_prints_the_mean_of_both_orders(
-    task: str, scale: float, cross_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = scoring_as(cross_encoder, tmp_path / "model", symmetric=True, task=task, max_grade=5)
-    there, back = (
-        logits(folder, pairs)
-        for pairs in ([(USER, text) for text in CANDIDATES], [(text, USER) for text in CANDIDATES])
-    )
-    mean = (there + back) / 2
-    assert np.abs(mean - there).max() > 1e-3
-    found = ranked_here(folder, capsys, tmp_path)
-    assert [row["candidate"] for row in found] == [CANDIDATES[number] for number in np.argsort(-mean)]
-    np.testing.assert_allclose([row["score"] for row in found], scale * expit(np.sort(mean)[::-1]), rtol=1e-3)
-
-
-def test_pairs_keep_their_rows_and_columns_and_get_a_raw_score(
-    ranking: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
     pairs = pd.DataFrame({"reader": USER, "book": CANDIDATES, "label": [0, 1, 1, 0], "noted": [None, "x", None, "y"]})
     pairs["book"] = pairs["book"].astype("category")
     pairs.to_parquet(tmp_path / "in.parquet", index=False)
-    words = ["--pairs=in.parquet", "--output=out.parquet", "--context-column=reader", "--text-column=book"]
-    main(arguments().parse_args([f"--model={ranking}", *words]))
+    result = rerank(
+        *("--model", cross_encoder, "--pairs", "in.parquet", "--output", "out.parquet"),
+        *("--context-column", "reader", "--text-column", "book"),
+        folder=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
     scored = pd.read_parquet(tmp_path / "out.parquet")
     pd.testing.assert_frame_equal(scored.drop(columns="score"), pd.read_parquet(tmp_path / "in.parquet"))
     assert pq.read_schema(tmp_path / "out.parquet").field("score").type == "float"
@@ -191,7 +188,6 @@ def test_a_missing_model_says_how_to_get_one(tmp_path: Path) -> None:
         (["--user", USER, "none.txt"], "none.txt: no such file"),
         (["--user", USER, "in.parquet"], "in.parquet: is not UTF-8 text"),
         (["--user", USER], "file of candidates"),
-        (["--user", USER, "--engine=abacus", "candidates.txt"], "no engine is called 'abacus'"),
         (["--pairs", "none.parquet", "--output", "o.parquet"], "none.parquet: no such file"),
         (["--pairs", "blank.txt", "--output", "o.parquet"], "blank.txt: not a readable parquet file"),
         (["--pairs", "in.parquet"], "--output is missing"),
@@ -203,9 +199,9 @@ def test_a_missing_model_says_how_to_get_one(tmp_path: Path) -> None:
             "folder none does not exist",
         ),
         (["--pairs", "in.parquet", "--text-column", "text", "--output", "results"], "results: is a folder"),
-        (
-            ["--pairs", "in.parquet", "--text-column", "text", "--output", "in.parquet"],
-            "in.parquet: is in.parquet itself",
+        *(
+            (["--pairs", "in.parquet", "--text-column", "text", "--output", same], f"{same}: is in.parquet itself")
+            for same in ("in.parquet", "./in.parquet", "results/../in.parquet", "link.parquet", "hard.parquet")
         ),
     ],
 )
@@ -218,47 +214,25 @@ def test_a_mistake_is_one_line_that_names_it(
     Path("blank.txt").write_text("\n")
     Path("results").mkdir()
     Path("results/precious.txt").write_text("kept")
+    Path("link.parquet").symlink_to("in.parquet")
+    Path("hard.parquet").hardlink_to("in.parquet")
+    before = Path("in.parquet").read_bytes()
     with pytest.raises(UserError) as error:
         main(arguments().parse_args(["--model=models/none", *words]))
     assert culprit in str(error.value) and "\n" not in str(error.value)
     assert not Path("o.parquet").exists()
-    assert Path("results/precious.txt").read_text() == "kept"
+    assert Path("results/precious.txt").read_text() == "kept" and Path("in.parquet").read_bytes() == before
 
 
-@pytest.mark.parametrize("use", ["rank", "pairs"])
 def test_a_bi_encoder_is_refused_rather_than_given_a_random_head(
-    use: str, tiny_bert: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: Callable[..., Path], tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    tiny_bert(tmp_path / "bi-encoder")
-    Path("books.txt").write_text("Emma")
-    pd.DataFrame({"user_ctx": [USER], "book_text": ["Emma"]}).to_parquet("in.parquet")
-    words = ["--user", USER, "books.txt"] if use == "rank" else ["--pairs=in.parquet", "--output=out.parquet"]
-    with pytest.raises(UserError, match=r"^bi-encoder: gives embeddings, not scores"):
-        main(arguments().parse_args(["--model=bi-encoder", *words]))
-    assert not Path("out.parquet").exists()
-
-
-def test_a_mistake_is_found_before_torch_is_imported(tmp_path: Path) -> None:
-    program = (
-        "import sys\nfrom rerank.__main__ import arguments, main\n"
-        "try:\n    main(arguments().parse_args(sys.argv[1:]))\n"
-        "except Exception as error:\n    print(error, 'torch' in sys.modules)"
-    )
-    words = ["--model=models/none", "--user=Dune", "-"]
-    result = subprocess.run(
-        [sys.executable, "-c", program, *words],
-        input="Emma",
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        encoding="utf-8",
-    )
-    assert result.stdout.startswith("models/none: holds no model") and result.stdout.endswith(" False\n")
+    with pytest.raises(UserError, match="gives embeddings, not scores"):
+        load(tiny_bert(tmp_path / "bi-encoder"))
 
 
 def test_help_shows_both_uses(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         arguments().parse_args(["--help"])
     shown = capsys.readouterr().out
-    assert "--user" in shown and "--pairs" in shown and "examples:" in shown
+    assert "--user" in shown and "--pairs" in shown and "examples:" in shown and "raw scores" in shown

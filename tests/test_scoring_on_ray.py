@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from model_folders import scoring_as
 
-from rerank.cluster import scoring_on_ray
+from rerank.cluster import scoring as scoring_on_ray
 from rerank.errors import UserError
 from rerank.serve import scoring
 
@@ -42,15 +43,16 @@ def score_there(cross_encoder: Path, output: str) -> subprocess.CompletedProcess
 
 
 def test_ray_gives_the_parts_and_scores_of_one_process_and_takes_up_its_job(job: Path, cross_encoder: Path) -> None:
-    """And says no more than without Ray."""
+    """As the folder says, here in both orders; and says no more than without Ray."""
     pytest.importorskip("ray")
-    scoring.score_pairs("pairs", "here", model_folder=cross_encoder, on_ray=False, **COLUMNS)
+    model = scoring_as(cross_encoder, job / "model", symmetric=True, task="duplicates")
+    scoring.score_pairs("pairs", "here", model_folder=model, **COLUMNS)
     (job / "there/shelf=0").mkdir(parents=True)
     names = [path.relative_to("here") for path in sorted(Path("here").rglob("*.parquet"))]
     assert len(names) == 5
     (job / "there" / names[0]).write_bytes((job / "here" / names[0]).read_bytes())
     time = (job / "there" / names[0]).stat().st_mtime_ns
-    result = score_there(cross_encoder, "there")
+    result = score_there(model, "there")
     assert result.returncode == 0 and result.stdout == "", result.stderr
     lines = [line for line in result.stderr.replace("\r", "\n").splitlines() if line.strip()]
     told = [line for line in lines if "pairs/s" not in line and "Set ray log level" not in line]
@@ -71,7 +73,7 @@ def test_a_mistake_that_a_worker_finds_is_one_line(
     pd.DataFrame({"user_ctx": ["a", None], "book_text": "b"}).to_parquet("pairs/shelf=0/2.parquet")
     try:
         with pytest.raises(UserError, match=r"^pairs/shelf=0/2\.parquet: column 'user_ctx' holds None"):
-            scoring.score_pairs("pairs", "there", model_folder=cross_encoder, on_ray=True, **COLUMNS)
+            scoring.score_pairs("pairs", "there", model_folder=cross_encoder, workers=scoring_on_ray.ON_RAY, **COLUMNS)
     finally:
         ray.shutdown()
 
@@ -81,7 +83,7 @@ def test_without_ray_one_line_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"^--ray: Ray is not installed: pip install -r requirements-extras\.txt$"):
-        scoring.score_pairs("pairs", "scored", model_folder=cross_encoder, on_ray=True, **COLUMNS)
+        scoring.score_pairs("pairs", "scored", model_folder=cross_encoder, workers=scoring_on_ray.ON_RAY, **COLUMNS)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,20 @@
 """Each text is tokenised once, and the pairs put together from the ids are those of the tokenizer itself."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import CrossEncoder
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from tokenizers.processors import RobertaProcessing, TemplateProcessing
-from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForSequenceClassification
+from tokenizers.processors import TemplateProcessing
+from torch import nn
 
 from rerank.model.encoder import build
+from rerank.model.scores import score
 from rerank.model.tokens import PairTokens, pair_tokens
 
 TEXTS = st.one_of(
@@ -30,33 +32,8 @@ def model(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[..., Pat
 
 
 @pytest.fixture(scope="module")
-def roberta(tmp_path_factory: pytest.TempPathFactory) -> CrossEncoder:
-    """Another family: bytes instead of words, two separators between the texts, no types."""
-    folder = tmp_path_factory.mktemp("roberta")
-    special = {"<s>": 0, "<pad>": 1, "</s>": 2}
-    letters = {letter: number + 3 for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    backend = Tokenizer(models.BPE(vocab={**special, **letters}, merges=[]))
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    backend.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        model_max_length=60,
-        model_input_names=["input_ids", "attention_mask"],
-    ).save_pretrained(folder)
-    config = RobertaConfig(
-        vocab_size=len(special) + len(letters),
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
-        max_position_embeddings=64,
-        num_labels=1,
-    )
-    RobertaForSequenceClassification(config).save_pretrained(folder)
-    return CrossEncoder(str(folder))
+def roberta(tmp_path_factory: pytest.TempPathFactory, tiny_roberta: Callable[..., Path]) -> CrossEncoder:
+    return CrossEncoder(str(tiny_roberta(tmp_path_factory.mktemp("roberta"))))
 
 
 @pytest.mark.parametrize("family", ["model", "roberta"])
@@ -85,17 +62,32 @@ def test_lengths_are_those_of_the_batch_and_padding_is_masked(model):
 def test_a_text_is_tokenised_once(model):
     tokens = PairTokens(model)
     tokens.add(["one", "two"])
-    before = len(tokens.ids)
+    before = tokens.ids.size
     tokens.add(["two", "one", "two"])
-    assert len(tokens.ids) == before
+    assert tokens.ids.size == before
+
+
+def test_room_doubles_so_that_new_texts_are_not_paid_for_by_the_old_ones(model):
+    tokens = PairTokens(model)
+    rooms = []
+    for number in range(3000):
+        tokens.add([f"new text {number}"])
+        rooms.append(tokens.ids.room)
+    assert len({id(room) for room in rooms}) < 10
+    assert len(tokens.ids.values) == tokens.ids.size <= len(tokens.ids.room) <= 2 * tokens.ids.size
+    pairs = [("new text 7", "new text 2999"), ("new text 0", "new text 1500")]
+    for name, values in tokens.preprocess(pairs).items():
+        assert torch.equal(values, model.preprocess(pairs)[name]), name
 
 
 def test_a_tokenizer_that_joins_texts_in_its_own_way_is_left_to_itself(tmp_path, tiny_bert):
     model = build(tiny_bert(tmp_path), max_length=32, dropout=0.0, seed=1)
     assert pair_tokens(model) is not None
-    model.tokenizer.padding_side = "left"
-    assert pair_tokens(model) is None
-    model.tokenizer.padding_side = "right"
+    for side in ("padding_side", "truncation_side"):
+        setattr(model.tokenizer, side, "left")
+        assert pair_tokens(model) is None
+        setattr(model.tokenizer, side, "right")
+    assert pair_tokens(model) is not None
     backend = model.tokenizer.backend_tokenizer
     backend.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -103,3 +95,27 @@ def test_a_tokenizer_that_joins_texts_in_its_own_way_is_left_to_itself(tmp_path,
         special_tokens=[("[CLS]", 101), ("[SEP]", 102)],
     )
     assert pair_tokens(model) is None
+
+
+@pytest.mark.parametrize("strategy", ["only_first", "only_second"])
+def test_a_model_that_cuts_one_text_alone_is_left_to_its_tokenizer(tmp_path, tiny_bert, strategy):
+    model = build(tiny_bert(tmp_path), max_length=32, dropout=0.0, seed=1)
+    own = model.preprocess
+    model.preprocess = partial(own, processing_kwargs={"text": {"truncation": strategy}})
+    cut = [("alpha " * 40, "beta"), ("alpha", "beta " * 40)][strategy == "only_second"]
+    assert not torch.equal(model.preprocess([cut])["input_ids"], own([("alpha", "gamma")])["input_ids"])
+    assert pair_tokens(model) is None
+
+
+@pytest.mark.parametrize("side", ["padding_side", "truncation_side"])
+def test_a_model_whose_tokenizer_works_from_the_left_scores_as_it_does_itself(tmp_path, tiny_bert, side):
+    model = build(tiny_bert(tmp_path), max_length=24, dropout=0.0, seed=1)
+    setattr(model.tokenizer, side, "left")
+    contexts = ["one two three", "four " * 40, "five", "six seven"]
+    texts = ["alpha beta " * 20, "gamma", "delta", " ".join("abcdefghijklmnop")]
+    expected = model.predict(list(zip(contexts, texts, strict=True)), activation_fn=nn.Identity())
+    found = score(model, contexts, texts, precision="fp32", progress=False)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    both = score(model, contexts, texts, precision="fp32", progress=False, symmetric=True)
+    back = score(model, texts, contexts, precision="fp32", progress=False)
+    np.testing.assert_allclose(both, (found + back) / 2, atol=1e-5)

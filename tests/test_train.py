@@ -1,6 +1,8 @@
 """Training does what params.yaml says, keeps the best weights, and repeats to the byte."""
 
 import hashlib
+import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +12,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from checkout import ROOT, command, commit
+from checkout import ROOT, command
 from ruamel.yaml import YAML
+from safetensors import safe_open
 from scipy.stats import spearmanr
 from sentence_transformers import CrossEncoder
 from sklearn.metrics import average_precision_score
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, BertModel
 
 from rerank.errors import UserError
-from rerank.model.card import model_card
-from rerank.model.encoder import build, has_head, head_parameters, load, resolve_precision, score
-from rerank.model.training import Validation
-from stages.train import batches, listwise, make_loss, some_users, train
+from rerank.model import training
+from rerank.model.encoder import build, head_parameters
+from rerank.model.fine_tuning import train
+from rerank.model.folder import Scoring, has_head, read_scoring
+from rerank.model.lengths import share_longer
+from rerank.model.losses import LOSSES, loss_named
+from rerank.model.ranker import load
+from rerank.model.scores import resolve_precision, score
+from rerank.model.training import Validation, some_users
+from stages.train import main
 
 GENRES = ("space", "crime", "love", "myth")
 PARAMS: dict[str, Any] = {
@@ -33,7 +42,6 @@ PARAMS: dict[str, Any] = {
     "batch_size": 8,
     "warmup": 0.1,
     "dropout": 0.0,
-    "weight_decay": 0.01,
     "max_length": 24,
     "loss": "binary_cross_entropy",
     "symmetric": False,
@@ -86,11 +94,11 @@ def reference(run_train: Callable[..., Trained]) -> Trained:
 
 
 def measured_steps(history: list[tuple[str, float, int]]) -> list[int]:
-    return [step for name, _, step in history if name == "validation/ndcg@10"]
+    return [step for name, _, step in history if name == "ndcg@10"]
 
 
 def losses_of(history: list[tuple[str, float, int]]) -> list[float]:
-    return [value for name, value, _ in history if name == "train/loss"]
+    return [value for name, value, _ in history if name == "loss"]
 
 
 def moved(model: CrossEncoder, start: CrossEncoder, *, head: bool) -> float:
@@ -136,13 +144,15 @@ def test_dropout_reaches_every_layer_and_only_training(run_train: Callable[..., 
     assert np.ptp(score(model, *texts, precision="fp32")) < 1e-5
 
 
-def test_weight_decay_shrinks_the_weights(run_train: Callable[..., Trained], reference: Trained) -> None:
+def test_weight_decay_shrinks_the_weights(run_train: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     def size(model: CrossEncoder) -> float:
         return sum(
             float((p**2).sum().detach()) for name, p in model.named_parameters() if name.endswith("linear.weight")
         )
 
-    assert size(run_train(weight_decay=50.0, epochs=4)[0]) < 0.9 * size(run_train(epochs=4)[0])
+    usual = size(run_train(epochs=4)[0])
+    monkeypatch.setattr(training, "WEIGHT_DECAY", 50.0)
+    assert size(run_train(epochs=4)[0]) < 0.9 * usual
 
 
 def test_max_length_cuts_what_the_model_reads(run_train: Callable[..., Trained], reference: Trained) -> None:
@@ -153,45 +163,65 @@ def test_max_length_cuts_what_the_model_reads(run_train: Callable[..., Trained],
 
 def test_every_loss_learns_from_the_same_pairs(run_train: Callable[..., Trained]) -> None:
     first = {}
-    for name in ("binary_cross_entropy", "lambda", "listnet"):
+    for name in LOSSES:
         _, validation, history = run_train(loss=name, epochs=8, eval_every=12)
         assert validation.best > 0.9, (name, validation.best)
         first[name] = losses_of(history)[0]
-    assert len(set(first.values())) == 3
+    assert len(set(first.values())) == len(LOSSES) == 3
 
 
 def test_a_listwise_step_holds_as_many_pairs_as_a_pairwise_one() -> None:
     pairs = toy_pairs(12)
-    for loss in ("lambda", "listnet"):
-        data, rows = batches(pairs, loss=loss, batch_size=16, max_grade=1, symmetric=False)
-        assert (len(data), rows) == (12, 2)
-        assert [len(labels) for labels in data["label"]] == [8] * 12
-    data, rows = batches(pairs, loss="binary_cross_entropy", batch_size=16, max_grade=1, symmetric=False)
-    assert (len(data), rows) == (96, 16)
-    assert sorted(
-        zip(listwise(pairs)["user_ctx"].repeat(8), listwise(pairs)["texts"].explode(), strict=True)
-    ) == sorted(zip(data["user_ctx"], data["book_text"], strict=True))
+    lists = LOSSES["lambda"].rows(pairs, max_grade=1, symmetric=False)
+    assert len(lists) == 12 and [len(labels) for labels in lists["label"]] == [8] * 12
+    assert LOSSES["lambda"].steps(lists, 16)[0] == LOSSES["listnet"].steps(lists, 16)[0] == 2
+    rows = LOSSES["binary_cross_entropy"].rows(pairs, max_grade=1, symmetric=False)
+    assert (len(rows), LOSSES["binary_cross_entropy"].steps(rows, 16)[0]) == (96, 16)
+    in_lists = [(row["user_ctx"], text) for row in lists for text in row["texts"]]
+    assert sorted(in_lists) == sorted(zip(rows["user_ctx"], rows["book_text"], strict=True))
 
 
 def test_grades_are_scaled_to_one_for_cross_entropy_and_kept_as_gains_in_lists() -> None:
     pairs = toy_pairs(1).assign(label=[0, 1, 2, 3, 0, 1, 2, 3])
-    data, _ = batches(pairs, loss="binary_cross_entropy", batch_size=8, max_grade=3, symmetric=False)
+    data = LOSSES["binary_cross_entropy"].rows(pairs, max_grade=3, symmetric=False)
     assert data["label"] == [0, 1 / 3, 2 / 3, 1, 0, 1 / 3, 2 / 3, 1]
-    data, _ = batches(pairs, loss="lambda", batch_size=8, max_grade=3, symmetric=False)
+    data = LOSSES["lambda"].rows(pairs, max_grade=3, symmetric=False)
     assert data["label"] == [[0, 1, 2, 3, 0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_largest_grade_that_params_allow_gives_a_finite_loss_and_learns(
+    run_train: Callable[..., Trained], loss: str, base: Path
+) -> None:
+    history: list[tuple[str, float, int]] = []
+    graded = [pairs.assign(label=pairs["label"] * 29 + 1) for pairs in (toy_pairs(12), toy_pairs(4, offset=100))]
+    _, validation = train(
+        *graded,
+        base=base,
+        record=lambda name, value, step: history.append((name, value, step)),
+        **{**PARAMS, "loss": loss, "max_grade": 30, "epochs": 8, "eval_every": 12},
+    )
+    assert np.isfinite(losses_of(history)).all() and validation.best > 0.9
+
+
+def test_an_unknown_loss_is_one_line_that_names_the_known_ones() -> None:
+    with pytest.raises(UserError) as error:
+        loss_named("hinge", symmetric=False)
+    assert str(error.value) == "params.yaml: loss is 'hinge': give one of binary_cross_entropy, lambda, listnet"
 
 
 def test_symmetric_pairs_are_learnt_in_both_orders_and_score_the_same_in_both(
     run_train: Callable[..., Trained], base: Path
 ) -> None:
     pairs = toy_pairs(2)
-    data, rows = batches(pairs, loss="binary_cross_entropy", batch_size=8, max_grade=1, symmetric=True)
+    data = LOSSES["binary_cross_entropy"].rows(pairs, max_grade=1, symmetric=True)
     given = list(zip(data["user_ctx"], data["book_text"], data["label"], strict=True))
-    assert (len(given), rows) == (32, 8)
+    assert len(given) == 32
     assert sorted(given) == sorted((text, context, label) for context, text, label in given)
     assert measured_steps(run_train(symmetric=True)[2])[-1] == 24
-    with pytest.raises(UserError, match="symmetric is true, but loss is 'lambda'"):
-        batches(pairs, loss="lambda", batch_size=8, max_grade=1, symmetric=True)
+    for name in ("lambda", "listnet"):
+        with pytest.raises(UserError, match=f"loss is '{name}', which can't learn both .*: set loss to binary_cross"):
+            loss_named(name, symmetric=True)
     model = build(base, max_length=24, dropout=0.0, seed=1)
     texts = pairs["user_ctx"].tolist(), pairs["book_text"].tolist()
     forth, back, mean = (
@@ -206,7 +236,7 @@ def test_symmetric_pairs_are_learnt_in_both_orders_and_score_the_same_in_both(
 def test_the_validation_metric_decides_which_weights_are_best(run_train: Callable[..., Trained]) -> None:
     for metric, value in (("spearman", spearmanr), ("average_precision", average_precision_score)):
         model, validation, history = run_train(validation_metric=metric, epochs=4, eval_every=4)
-        values = [found for name, found, _ in history if name == f"validation/{metric}"]
+        values = [found for name, found, _ in history if name == metric]
         assert len(values) == 13 and validation.best == max(values)
         pairs = validation.pairs
         scores = score(model, pairs["user_ctx"].tolist(), pairs["book_text"].tolist(), precision="fp32")
@@ -234,7 +264,7 @@ def test_the_seed_reaches_the_head_and_the_order(run_train: Callable[..., Traine
 
 def test_the_best_weights_are_kept_not_the_last(run_train: Callable[..., Trained]) -> None:
     model, validation, history = run_train(epochs=8, eval_every=4, lr=3e-3, head_lr=3e-3)
-    values = {step: value for name, value, step in history if name == "validation/ndcg@10"}
+    values = {step: value for name, value, step in history if name == "ndcg@10"}
     assert validation.best == max(values.values()) == values[validation.best_step]
     assert validation(model)["ndcg@10"] == pytest.approx(validation.best, abs=1e-9)
 
@@ -244,9 +274,8 @@ def test_the_same_run_writes_the_same_bytes_and_plain_cross_encoder_loads_them(
 ) -> None:
     hashes = []
     for name in ("one", "two"):
-        model, validation, _ = run_train(dropout=0.1)
+        model, _, _ = run_train(dropout=0.1)
         model.save_pretrained(str(tmp_path / name), create_model_card=False)
-        (tmp_path / name / "README.md").write_text(model_card({"training": toy_pairs(3)}, PARAMS, validation.best))
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         hashes.append(
             [(str(f.relative_to(tmp_path / name)), hashlib.sha256(f.read_bytes()).hexdigest()) for f in files]
@@ -257,20 +286,8 @@ def test_the_same_run_writes_the_same_bytes_and_plain_cross_encoder_loads_them(
     plain = CrossEncoder(str(tmp_path / "one")).predict(
         list(zip(pairs["user_ctx"], pairs["book_text"], strict=True)), activation_fn=torch.nn.Identity()
     )
-    ours = score(load(tmp_path / "one"), pairs["user_ctx"], pairs["book_text"], precision="fp32")
+    ours = load(tmp_path / "one", otherwise=Scoring(precision="fp32")).score(pairs["user_ctx"], pairs["book_text"])
     np.testing.assert_allclose(plain, ours, atol=1e-6)
-
-
-def test_the_model_card_tells_counts_params_metrics_use_and_limits() -> None:
-    card = model_card({"training": toy_pairs(3), "validation": toy_pairs(2)}, PARAMS, 0.5)
-    for words in (
-        "| training | 3 | 8 | 24 | 6 |",
-        "| lr | 0.001 |",
-        "Best validation ndcg@10: 0.5000",
-        "## Intended use",
-        "## Limits",
-    ):
-        assert words in card
 
 
 def test_bf16_scores_do_not_tie_candidates_that_differ(reference: Trained) -> None:
@@ -333,13 +350,89 @@ def test_the_classifier_of_a_bert_has_the_learning_rate_of_a_head(tmp_path: Path
     assert max(change for name, change in changed.items() if "classifier" not in name) > 1e-4
 
 
-def test_a_base_that_cannot_do_what_is_asked_is_one_clear_error(tmp_path: Path, base: Path) -> None:
-    with pytest.raises(UserError, match="max_length is 300: the base model reads 128 tokens"):
-        build(base, max_length=300, dropout=0.0, seed=1)
-    BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=3)).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="gives 3 scores for a pair"):
-        build(tmp_path, max_length=24, dropout=0.0, seed=1)
+def test_a_base_that_cannot_do_what_is_asked_is_one_clear_error(
+    tmp_path: Path, base: Path, tiny_roberta: Callable[..., Path]
+) -> None:
+    """In training and where it is to score; a RoBERTa with 64 positions reads 62 tokens."""
+    folders = {name: tmp_path / name for name in ("three", "padless", "roberta")}
+    BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=3)).save_pretrained(folders["three"])
+    AutoTokenizer.from_pretrained(base).save_pretrained(folders["three"])
+    BertForSequenceClassification(BertConfig.from_pretrained(base, num_labels=1)).save_pretrained(folders["padless"])
+    padless = AutoTokenizer.from_pretrained(base)
+    padless.pad_token = None
+    padless.save_pretrained(folders["padless"])
+    tiny_roberta(folders["roberta"])
+    head = build(base, max_length=100, dropout=0.0, seed=1)
+    head.save_pretrained(str(tmp_path / "bert"))
+    for folder, length, words in (
+        (base, 300, "reads 128 tokens at most"),
+        (tmp_path / "bert", 129, "reads 128 tokens at most"),
+        (folders["three"], 24, "gives 3 scores for a pair"),
+        (folders["padless"], 24, "its tokenizer has no padding token"),
+        (folders["roberta"], 63, "params.yaml: max_length is 63: .* reads 62 tokens at most"),
+    ):
+        openings = [lambda folder=folder, length=length: build(folder, max_length=length, dropout=0.0, seed=1)]
+        if folder != base:
+            openings.append(lambda folder=folder, length=length: load(folder, otherwise=Scoring(max_length=length)))
+        for opening in openings:
+            with pytest.raises(UserError, match=words) as error:
+                opening()
+            assert "\n" not in str(error.value)
+
+
+def test_a_roberta_scores_the_longest_pairs_that_it_can_read(tmp_path: Path, tiny_roberta: Callable[..., Path]) -> None:
+    folder = tiny_roberta(tmp_path)
+    long = ["word " * 100], ["other " * 100]
+    cut, whole = (load(folder, otherwise=Scoring(max_length=length)) for length in (62, None))
+    assert np.isfinite(cut.score(*long)).all()
+    assert whole.model.max_seq_length == 62
+    assert whole.score(*long).tobytes() == cut.score(*long).tobytes()
+    build(folder, max_length=62, dropout=0.0, seed=1).predict([("word " * 100, "other " * 100)])
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_base_of_any_precision_becomes_a_model_in_fp32(tmp_path: Path, base: Path, kind: torch.dtype) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    BertModel.from_pretrained(base).to(kind).save_pretrained(tmp_path / "base")
+    with safe_open(tmp_path / "base/model.safetensors", "pt") as weights:
+        assert {weights.get_tensor(name).dtype for name in weights.keys()} == {kind}  # noqa: SIM118
+    quiet = {"record": lambda *_: None, "base": tmp_path / "base"}
+    model, _ = train(toy_pairs(4), toy_pairs(2, offset=100), **quiet, **PARAMS)
+    model.save_pretrained(str(tmp_path / "trained"))
+    for file in (tmp_path / "trained").rglob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            assert {weights.get_tensor(name).dtype for name in weights.keys()} == {torch.float32}  # noqa: SIM118
+    again = build(tmp_path / "trained", max_length=24, dropout=0.0, seed=1)
+    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "words"),
+    [
+        ("ndcg@10", 0, "validation: ndcg@10 can't be measured, because no user has a label above 0: correct"),
+        ("average_precision", 0, "validation: average_precision can't be measured, because no label is above 0"),
+        ("spearman", 1, "validation: spearman can't be measured, because all labels are the same: correct"),
+    ],
+)
+def test_a_metric_that_is_no_number_is_refused_before_the_first_step(
+    base: Path, metric: str, labels: int, words: str
+) -> None:
+    seen = []
+    changes = {"validation_metric": metric, "base": base, "record": lambda *record: seen.append(record)}
+    with pytest.raises(UserError, match=words):
+        train(toy_pairs(12), toy_pairs(4).assign(label=labels), **{**PARAMS, **changes})
+    assert seen == []
+
+
+def test_the_share_of_longer_pairs_is_counted_with_special_tokens(base: Path) -> None:
+    model = build(base, max_length=24, dropout=0.0, seed=1)
+    texts = ["a tale", "a tale a", "a tale a tale", "a " * 300]
+    pairs = pd.DataFrame({"user_ctx": ["reads love", "reads love", "reads love", "a"], "book_text": texts})
+    longest = [len(model.tokenizer(*pair)["input_ids"]) for pair in pairs.to_numpy().tolist()]
+    assert longest == [7, 8, 9, 304]
+    for length in (6, 7, 8, 9, 400):
+        expected = sum(tokens > length for tokens in longest) / 4
+        assert share_longer(model, pairs, max_length=length) == expected
 
 
 def test_a_collapsed_run_is_one_clear_error(run_train: Callable[..., Trained]) -> None:
@@ -360,38 +453,113 @@ def test_some_users_are_whole_and_chosen_by_hash() -> None:
 def test_losses_take_all_candidates_of_a_step_at_once(base: Path) -> None:
     model = build(base, max_length=24, dropout=0.0, seed=1)
     for name in ("lambda", "listnet"):
-        assert make_loss(model, loss=name).mini_batch_size == -1
+        assert LOSSES[name].make(model).mini_batch_size == -1
+
+
+def write_project(folder: Path, **changes: object) -> list[str]:
+    """Write what the train stage reads: params.yaml, dvc.yaml and a split; return the keys that it declares."""
+    keys = {**PARAMS, "task": "ranking", "validation_users": None, "eval_every": 2, **changes}
+    del keys["symmetric"], keys["validation_metric"]
+    yaml = YAML()
+    yaml.dump(keys, folder / "params.yaml")
+    yaml.dump({"stages": {"train": {"cmd": "true", "params": list(keys)}}}, folder / "dvc.yaml")
+    (folder / "split").mkdir()
+    toy_pairs(12).to_parquet(folder / "split/train.parquet")
+    toy_pairs(4, offset=100).to_parquet(folder / "split/validation.parquet")
+    return list(keys)
+
+
+def train_line(base: Path, name: str, launcher: str) -> str:
+    return (
+        f"PYTHONPATH={ROOT / 'src'} {launcher} -m stages.train --split split --base {base} --model {name} "
+        f"--metrics {name}.json --curves {name}-curves"
+    )
 
 
 def test_two_processes_follow_the_curve_of_one_and_only_the_first_writes(tmp_path: Path, base: Path) -> None:
-    keys = {**PARAMS, "validation_users": None, "eval_every": 2}
-    yaml = YAML()
-    yaml.dump(keys, tmp_path / "params.yaml")
-    yaml.dump({"stages": {"train": {"cmd": "true", "params": list(keys)}}}, tmp_path / "dvc.yaml")
-    (tmp_path / "split").mkdir()
-    toy_pairs(12).to_parquet(tmp_path / "split/train.parquet")
-    toy_pairs(4, offset=100).to_parquet(tmp_path / "split/validation.parquet")
-    command(tmp_path, "git init --quiet && dvc init --quiet")
-    commit(tmp_path, "Begin")
+    keys = write_project(tmp_path)
     curves, models_loaded = {}, {}
     for name, launcher in {"one": "python", "two": "accelerate launch --multi_gpu --num_processes 2"}.items():
-        line = f"PYTHONPATH={ROOT / 'src'} {launcher} -m stages.train split {base} {name} {name}-curves"
-        models_loaded[name] = command(tmp_path, line).count("Loading weights: 100%")
-        tables = [
-            tmp_path / f"{name}-curves/plots/metrics/{table}.tsv" for table in ("train/loss", "validation/ndcg@10")
-        ]
-        curves[name] = [pd.read_csv(table, sep="\t").iloc[:, -1].to_numpy() for table in tables]
+        models_loaded[name] = command(tmp_path, train_line(base, name, launcher)).count("Loading weights: 100%")
+        tables = [pd.read_csv(tmp_path / f"{name}-curves/{table}.csv") for table in ("loss", "validation")]
+        assert tables[0].columns.tolist() == ["step", "loss"]
+        assert tables[1].columns.tolist() == ["step", "metric", "value"] and set(tables[1]["metric"]) == {"ndcg@10"}
+        curves[name] = [table.iloc[:, -1].to_numpy() for table in tables]
     assert models_loaded["two"] == 2 * models_loaded["one"] > 0
     for alone, shared in zip(curves["one"], curves["two"], strict=True):
         assert len(alone) >= 4
-        np.testing.assert_allclose(shared, alone, rtol=1e-4)
-    made = {path.name for path in tmp_path.iterdir() if not path.name.startswith((".git", ".dvc"))}
-    assert made == {"dvc.yaml", "params.yaml", "split", "one", "one-curves", "two", "two-curves"}
+        np.testing.assert_allclose(shared, alone, rtol=1e-4, atol=1e-5)
+    made = {path.name for path in tmp_path.iterdir()}
+    files = {name + suffix for name in ("one", "two") for suffix in ("", ".json", "-curves")}
+    assert made == {"dvc.yaml", "params.yaml", "split", *files}
     with (
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(UserError, match="which 3 processes cannot share equally"),
     ):
         patch.setenv("WORLD_SIZE", "3")
         train(toy_pairs(2), toy_pairs(2), base=base, record=lambda *_: None, **PARAMS)
-    one, other = (load(tmp_path / name).state_dict() for name in ("one", "two"))
+    one, other = (load(tmp_path / name).model.state_dict() for name in ("one", "two"))
     assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
+    assert read_scoring(tmp_path / "one") == Scoring(max_grade=1, max_length=24, precision="fp32", task="ranking")
+    metrics = json.loads((tmp_path / "one.json").read_text())
+    assert metrics["validation_ndcg@10"] == curves["one"][1].max()
+    kept = json.loads((tmp_path / "one/training.json").read_text())
+    assert sorted(kept["params"]) == sorted(keys) and kept["params"]["lr"] == PARAMS["lr"]
+
+
+@pytest.fixture
+def run_stage(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Give what runs the stage in a folder of its own; all that it writes is called after ``name``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    def run(name: str) -> None:
+        outputs = {"model": Path(name), "metrics": Path(f"{name}.json"), "curves": Path(f"{name}-curves")}
+        main(split=Path("split"), base=base, **outputs)
+
+    return run
+
+
+def test_the_same_run_writes_the_same_model_metrics_and_curves(
+    tmp_path: Path, run_stage: Callable[[str], None]
+) -> None:
+    write_project(tmp_path, dropout=0.1, epochs=0.5, loss="lambda")
+    hashes = []
+    for name in ("one", "two"):
+        run_stage(name)
+        made = [path for path in tmp_path.rglob("*") if path.is_file() and f"/{name}" in str(path)]
+        hashes.append({str(f).replace(name, ""): hashlib.sha256(f.read_bytes()).hexdigest() for f in made})
+    assert hashes[0] == hashes[1] and len(hashes[0]) > 10
+
+
+def test_an_unknown_loss_stops_the_stage_before_it_reads_anything(
+    tmp_path: Path, run_stage: Callable[[str], None]
+) -> None:
+    write_project(tmp_path, loss="hinge")
+    shutil.rmtree(tmp_path / "split")
+    with pytest.raises(UserError, match="loss is 'hinge'"):
+        run_stage("one")
+
+
+def test_the_folder_of_the_stage_says_how_it_scores_and_plain_cross_encoder_opens_it(
+    tmp_path: Path, run_stage: Callable[[str], None], base: Path
+) -> None:
+    """In fp32, though the base is stored in bf16."""
+    keys = write_project(tmp_path, epochs=0.5)
+    shutil.copytree(base, tmp_path / "base")
+    BertModel.from_pretrained(base).to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    outputs = {"model": tmp_path / "one", "metrics": tmp_path / "one.json", "curves": tmp_path / "one-curves"}
+    main(split=tmp_path / "split", base=tmp_path / "base", **outputs)
+    metrics = json.loads(outputs["metrics"].read_text())
+    assert list(metrics) == ["validation_ndcg@10"]
+    kept = json.loads((outputs["model"] / "training.json").read_text())
+    assert sorted(kept) == ["cut_pairs", "params"] and sorted(kept["params"]) == sorted(keys)
+    plain, ours = CrossEncoder(str(outputs["model"])), load(outputs["model"])
+    pairs = toy_pairs(2)
+    assert {parameter.dtype for parameter in plain.parameters()} == {torch.float32}
+    assert kept["cut_pairs"] == share_longer(ours.model, toy_pairs(12), max_length=24)
+    assert read_scoring(outputs["model"]) == ours.how == Scoring(max_length=24, precision="fp32")
+    expected = plain.predict(
+        list(zip(pairs["user_ctx"], pairs["book_text"], strict=True)), activation_fn=torch.nn.Identity()
+    )
+    np.testing.assert_allclose(ours.score(pairs["user_ctx"], pairs["book_text"]), expected, atol=1e-6)

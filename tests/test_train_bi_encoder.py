@@ -1,5 +1,6 @@
 """Each loss of a bi-encoder gets its own labels, learns, and repeats."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from transformers import BertModel
 
 from rerank.errors import UserError
-from stages.train_bi_encoder import LOSSES, examples, train_bi_encoder
+from rerank.model.bi_encoder import LOSSES, train_bi_encoder
+from stages.train_bi_encoder import main
 
 WORDS = ("bread", "kite", "soap", "jam", "boat", "robot", "scarf", "pond")
 
@@ -37,7 +41,6 @@ def run_train(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[...,
             "bi_encoder_epochs": 6,
             "bi_encoder_batch_size": 8,
             "warmup": 0.1,
-            "weight_decay": 0.0,
             "precision": "fp32",
             "record": lambda name, value, step: history.append((name, value, step)),
             **changes,
@@ -50,7 +53,7 @@ def run_train(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[...,
 def test_every_loss_gets_the_labels_that_it_needs_and_changes_none_of_the_next() -> None:
     pairs = toy_pairs(2)
     before = pairs.copy()
-    found = {loss: examples(pairs, loss) for loss in (*LOSSES, *LOSSES)}
+    found = {name: loss.examples(pairs) for name, loss in [*LOSSES.items(), *LOSSES.items()]}
     pd.testing.assert_frame_equal(pairs, before)
     assert set(found["cosine"]["label"]) == {0.0, 1.0} and found["cosine"].features["label"].dtype == "float64"
     assert set(found["contrastive"]["label"]) == {0, 1} and found["contrastive"].features["label"].dtype == "int64"
@@ -64,7 +67,7 @@ def test_every_loss_gets_the_labels_that_it_needs_and_changes_none_of_the_next()
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_ranks_duplicates_better_than_before(run_train: Callable[..., Any], loss: str) -> None:
     _, validation, history = run_train(loss)
-    values = [value for name, value, _ in history if name == "validation/average_precision"]
+    values = [value for name, value, _ in history if name == "average_precision"]
     assert len(values) == 7 and validation.best == max(values) > values[0] + 0.1
 
 
@@ -81,3 +84,37 @@ def test_params_reach_the_trainer_and_the_same_run_gives_the_same_weights(run_tr
 def test_an_unknown_loss_is_one_clear_error(run_train: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match="'triplet': give one of cosine, contrastive, ranking"):
         run_train("triplet")
+
+
+def test_a_collapsed_run_names_the_params_of_a_bi_encoder(run_train: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match=r"^bi_encoder_cosine: .*lower bi_encoder_lr, or train longer") as error:
+        run_train("cosine", bi_encoder_lr=1.0, warmup=0.0)
+    assert "\n" not in str(error.value) and "cross_encoder" not in str(error.value)
+
+
+def test_the_stage_writes_a_bi_encoder_in_fp32_one_metric_and_the_curves(
+    tmp_path: Path, tiny_bert: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny_bert(tmp_path / "base", words=WORDS)
+    BertModel.from_pretrained(base).to(torch.bfloat16).save_pretrained(base)
+    keys = {"seed": 1, "bi_encoder_lr": 2e-3, "bi_encoder_epochs": 1, "bi_encoder_batch_size": 8}
+    keys |= {"warmup": 0.1, "precision": "fp32"}
+    (tmp_path / "params.yaml").write_text(json.dumps(keys))
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"train_bi_encoder": {"params": list(keys)}}}))
+    (tmp_path / "split").mkdir()
+    toy_pairs(4).to_parquet(tmp_path / "split/train.parquet")
+    toy_pairs(2).to_parquet(tmp_path / "split/validation.parquet")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    made = []
+    for name in ("one", "two"):
+        paths = {"model": Path(name), "metrics": Path(f"{name}.json"), "curves": Path(f"{name}-curves")}
+        main(loss_name="cosine", split=Path("split"), base=base, **paths)
+        files = [path for path in tmp_path.rglob("*") if path.is_file() and f"/{name}" in str(path)]
+        made.append({str(file).replace(name, ""): file.read_bytes() for file in files})
+    assert made[0] == made[1] and len(made[0]) > 5
+    assert list(json.loads(Path("one.json").read_text())) == ["validation_average_precision"]
+    assert pd.read_csv("one-curves/loss.csv").columns.tolist() == ["step", "loss"]
+    curve = pd.read_csv("one-curves/validation.csv")
+    assert curve.columns.tolist() == ["step", "metric", "value"] and curve["step"].tolist() == [0, 8]
+    assert {weight.dtype for weight in SentenceTransformer("one", device="cpu").parameters()} == {torch.float32}

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rerank.cluster.scoring import ON_RAY
 from rerank.command import run
 from rerank.errors import UserError
 from rerank.model.engines import ENGINES, engine_named
@@ -120,6 +119,11 @@ def main(given: argparse.Namespace) -> None:
             raise UserError("--pairs: brings its own users and candidates: leave out --user and the candidate file")
         if not given.output:
             raise UserError("--output is missing: name the parquet file or folder that --pairs becomes")
+        workers = HERE
+        if given.ray:
+            from rerank.cluster.scoring import ON_RAY
+
+            workers = ON_RAY
         score_pairs(
             given.pairs,
             given.output,
@@ -127,14 +131,14 @@ def main(given: argparse.Namespace) -> None:
             context_column=given.context_column,
             text_column=given.text_column,
             engine=given.engine,
-            workplace=ON_RAY if given.ray else HERE,
+            workers=workers,
         )
         return
     if not given.user or not given.candidates:
         raise UserError("--user and a file of candidates are needed (or --pairs and --output): see --help")
     candidates = read_candidates(given.candidates)
     model_files(given.model)
-    # torch takes seconds to import: not before the arguments are known to be right
+    # torch takes seconds to import: not before the arguments are known to be right.
     from rerank.model.ranker import load
 
     model = load(given.model, engine=given.engine)

@@ -10,10 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from rerank.command import run
-from rerank.files import replacing
 from rerank.json_file import write_json
 from rerank.model.fine_tuning import train
-from rerank.model.folder import TRAINING, Scoring
+from rerank.model.folder import Scoring, write_model
 from rerank.model.lengths import share_longer
 from rerank.model.losses import loss_named
 from rerank.model.training import Curves, is_writer, some_users
@@ -43,10 +42,7 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path) -
     how = Scoring(task.symmetric, params.max_grade, params.max_length, params.precision, params.task)
     cut = share_longer(trained, pairs, max_length=params.max_length)
     print(f"{cut:.1%} of the training pairs have more than {params.max_length} tokens and are cut: see max_length")
-    with replacing(model) as unfinished:
-        trained.save_pretrained(str(unfinished), create_model_card=False)
-        how.write(unfinished)
-        write_json(unfinished / TRAINING, {"params": params.model_dump(), "cut_pairs": cut}, exact=True)
+    write_model(model, trained, how=how, params=params.model_dump(), cut_pairs=cut)
     write_json(metrics, {f"validation_{task.validation_metric}": validation.best})
     recorded.write(curves)
 

@@ -15,7 +15,7 @@ import rerank
 from rerank.errors import UserError
 from rerank.model.folder import model_files
 from rerank.serve.parts import Part, Recipe
-from rerank.serve.scoring import Workplace, precision_here, ranker_of, score_part
+from rerank.serve.scoring import Workers, precision_here, ranker_of, score_part
 
 
 def _ray() -> Any:
@@ -110,4 +110,4 @@ def score_there(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator
         yield row["rows"]
 
 
-ON_RAY = Workplace(precision_there, score_there)
+ON_RAY = Workers(precision_there, score_there)

@@ -10,7 +10,8 @@ Where a favourite ends follows from the form of the list:
 - Newline, "|", ";" and "•" always separate. Where an author follows (" by "), the title is what stands before: the
   author ends at the next ";", "," or " and ", so that in "Emma by Jane Austen and Crime and Punishment by ..." the
   second title is whole; several authors end at the "," after them too. A "by" without any of these signs up to the
-  next "by" belongs to the title ("Stand by Me by ...").
+  next "by" belongs to the title ("Stand by Me by ..."); so do all but the last where one favourite is all that stands
+  between two ";" ("Bird by Bird: Some Instructions on Writing and Life by ...").
 - "," and the last " and " separate only in a list without authors and ";", and " and " only after a ",": in "Dune, It
   and Emma" are three; "Crime and Punishment" is one. Of several lines each is one favourite, unless a heading opens it.
 - What stands in double quotation marks between two of these signs is a favourite: not "It" in A Child Called "It".
@@ -47,12 +48,14 @@ CONTEXT: Rewrites = (
     (r"&|\band\b", "+"),
     (r"\bby\b", "@"),
     (r' ?([|;:,+@"]) ?', r"\1"),
+    (r"(^|[|;:])@", r"\1by "),  # by the river piedra
     (r"(^|\|)([^|;:,+@]*)@([^|;:,+@]*):", r"\1\2 by \3:"),  # a heading: books liked by this reader
     *2 * ((r"@([^|;,+@]+)@", r" by \1@"),),  # stand by me
 )
-# The author up to the first "," of names joined by "and"; the author up to the first "," or "and".
+# The author up to the first "," of names joined by "and"; up to the first "," or "and"; after the last "by" alone.
 NAMES: Rewrites = ((r"@[^|;,@]*,", ";"),)
 AUTHOR: Rewrites = ((r"@[^|;,+@]*[,+]*", ";"),)
+LAST_AUTHOR: Rewrites = ((r"@[^|;@]*([|;]|$)", r"\1"),)
 JOINED_NAMES = r"@[^|;,+@]*\+[^|;,@]*,"
 # A line's first favourite after a heading that ends at the first or at the last ":".
 FIRST_FAVOURITES = (r"(?:^|\|)[^|;:]*:([^|;]+)", r"(?:^|\|)[^|;]*:([^|;:]+)")
@@ -118,6 +121,7 @@ def favourites(rows: str) -> str:
     readings = (
         "signs",
         f"CASE WHEN contains(signs, '@') THEN {_rewritten('signs', AUTHOR)} END",
+        f"CASE WHEN contains(signs, '@') THEN {_rewritten('signs', LAST_AUTHOR)} END",
         f"CASE WHEN {joined_names} THEN {_rewritten('signs', NAMES + AUTHOR)} END",
         _joined(f"list_transform({weak}, lambda line: {by_comma})"),
         _joined(

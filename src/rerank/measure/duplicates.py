@@ -27,10 +27,13 @@ def probabilities(validation: pd.DataFrame | None, test: pd.DataFrame) -> dict[s
     """Return the test pairs' probabilities by each system, through a logistic curve fitted on the validation pairs.
 
     Raises:
-        UserError: when there is no validation.
+        UserError: when there is no validation, or a split without positives or negatives.
     """
     if validation is None:
         raise UserError("--scores: no folder has validation.parquet: thresholds of duplicates are chosen on it")
+    for name, table in (("validation", validation), ("test", test)):
+        if (table["label"] > 0).nunique() < 2:
+            raise UserError(f"--scores: {name} has no two labels: it needs pairs above 0 and pairs of 0: add more data")
     positive = (validation["label"] > 0).to_numpy()
     return {
         system: calibrated(positive, scores_of(validation, system), scores_of(test, system))

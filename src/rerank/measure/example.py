@@ -45,7 +45,7 @@ def example(pairs: pd.DataFrame, scores: pd.DataFrame, *, query: str | None) -> 
             "rank": range(1, len(ranked) + 1),
             "score": ranked["score"].to_numpy(),
             "grade": ranked["label"].to_numpy(),
-            "document": [text.strip().splitlines()[0] for text in ranked["book_text"]],
+            "document": ["".join(text.strip().splitlines()[:1]) for text in ranked["book_text"]],
         }
     )
 

@@ -17,9 +17,10 @@ def correlations(labels: Numbers, predicted: Numbers) -> dict[str, float]:
 
 
 def _pearson(a: Numbers, b: Numbers) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
     a, b = a - a.mean(), b - b.mean()
-    spread = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / spread) if spread else float("nan")
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
 def average_precision(positive: npt.NDArray[np.bool_], scores: Numbers) -> float:

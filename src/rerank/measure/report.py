@@ -18,7 +18,9 @@ from rerank.systems.registry import SYSTEMS
 def report(evaluation: dict[str, Any]) -> str:
     """Return the sizes, a table with a row a system, and the comparison below it."""
     measuring = MEASURING[evaluation["task"]]
-    main, *others = measuring.headings
+    main, *more = measuring.headings
+    measured_by_all = [set(measured) for measured in evaluation["systems"].values()]
+    others = [metric for metric in more if all(metric in measured for measured in measured_by_all)]
     rows = []
     for system, measured in evaluation["systems"].items():
         span = f"{measured[main]['low']:.3f} to {measured[main]['high']:.3f}"

@@ -134,7 +134,10 @@ def check_comparable(table: pd.DataFrame) -> None:
     """
     systems = systems_of(table)
     others = [name for name in SYSTEMS if name not in (FINE_TUNED, CHANCE)]
+    if CHANCE in systems:
+        raise UserError(f"--scores: '{column(CHANCE)}' is no scored system: it follows from the lists, leave it out")
     if FINE_TUNED not in systems:
         raise UserError(f"--scores: no folder has a column '{column(FINE_TUNED)}': score it, then evaluate")
-    if len(systems) == 1:
-        raise UserError(f"--scores: '{column(FINE_TUNED)}' has nothing to be compared with: score one of {others}")
+    if not set(others) & set(systems):
+        some = ", ".join(others)
+        raise UserError(f"--scores: '{column(FINE_TUNED)}' has nothing to be compared with: score one of {some}")

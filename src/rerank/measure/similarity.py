@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from rerank.errors import UserError
 from rerank.measure.intervals import SAMPLES, compared_by_groups, group_intervals
 from rerank.measure.pair_metrics import Numbers, correlations
 from rerank.measure.scores import check_comparable, scores_of, systems_of
@@ -35,12 +36,15 @@ def evaluate(
         The content of data/evaluation.json.
 
     Raises:
-        UserError: when nothing can be compared.
+        UserError: when nothing can be compared, or the labels or a system's scores are all the same.
     """
     check_comparable(test)
     labels = test["label"].to_numpy(dtype=float)
     predicted: dict[str, Numbers] = {system: scores_of(test, system) for system in systems_of(test)}
     predicted[FINE_TUNED] = predictions(predicted[FINE_TUNED], max_grade=max_grade)
+    for name, values in {"label": labels, **predicted}.items():
+        if np.ptp(values) == 0:
+            raise UserError(f"--scores: '{name}' is {values[0]:g} in all {len(test):,} test pairs: nothing correlates")
     systems, drawn = group_intervals(
         lambda rows: {name: correlations(labels[rows], values[rows]) for name, values in predicted.items()},
         test["user_id"],

@@ -31,7 +31,8 @@ def readable_tokens(model: BaseModel) -> int | None:
     """
     transformer: Any = model[0]
     config = transformer.model.config
-    found = [config.max_position_embeddings] if getattr(config, "max_position_embeddings", None) else []
+    told = getattr(config, "max_position_embeddings", None)
+    found = [told] if told and told > 0 else []  # -1 where there is no limit
     for name, module in transformer.model.named_modules():
         if isinstance(module, nn.Embedding) and name.endswith("position_embeddings"):
             found.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))

@@ -5,6 +5,7 @@ obeys it. A folder from elsewhere has none.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from rerank.errors import UserError
+from rerank.files import replacing
 from rerank.json_file import write_json
 from rerank.tasks import TASKS
 
@@ -45,6 +47,18 @@ class Scoring:
         write_json(folder / SCORING, asdict(self), exact=True)
 
 
+def write_model(folder: Path, model: Any, *, how: Scoring, params: Mapping[str, object], cut_pairs: float) -> None:
+    """Write a trained cross-encoder: its weights, how it scores, and for its card what it was trained with.
+
+    Args:
+        cut_pairs: the share of the training pairs that were cut, 0 to 1.
+    """
+    with replacing(folder) as unfinished:
+        model.save_pretrained(str(unfinished), create_model_card=False)
+        how.write(unfinished)
+        write_json(unfinished / TRAINING, {"params": params, "cut_pairs": cut_pairs}, exact=True)
+
+
 def read_json(path: Path) -> Any:
     """Return what a JSON file of a model folder holds.
 
@@ -68,8 +82,9 @@ def read_scoring(folder: Path, *, otherwise: Scoring | None = None) -> Scoring:
     path = folder / SCORING
     if not path.is_file():
         return otherwise or Scoring()
+    content = json.dumps(read_json(path))
     try:
-        return TypeAdapter(Scoring).validate_json(path.read_bytes(), strict=True, extra="forbid")
+        return TypeAdapter(Scoring).validate_json(content, strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its content"

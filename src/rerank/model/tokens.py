@@ -84,7 +84,10 @@ class PairTokens:
         self.ids = _Growing(np.int32)
         self.starts, self.counts = _Growing(np.int64), _Growing(np.int64)
         probes = _probes(min(self.max_length, LONGEST_PROBE))
-        found, expected = self.preprocess(probes), model.preprocess(probes)
+        try:
+            found, expected = self.preprocess(probes), model.preprocess(probes)
+        except Exception as error:  # the only class that tokenizers raises
+            raise ValueError("a tokenizer that can't cut every pair") from error
         if any(name not in expected or not torch.equal(found[name], torch.as_tensor(expected[name])) for name in found):
             raise ValueError("a tokenizer that joins texts in its own way")
 

@@ -94,20 +94,20 @@ def score_here(parts: Sequence[Part], recipe: Recipe, folder: Path) -> Iterator[
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """Who does a job: this process, or others such as those of `rerank.cluster.scoring`.
+class Workers:
+    """Who scores the parts of a job.
 
     Attributes:
-        precision: ``precision(engine, precision)`` says what `auto` is there.
-        score_parts: ``score_parts(parts, recipe, folder)`` writes the parts' outputs, and yields numbers of rows as they
-            are done.
+        precision: ``(engine, precision) -> precision`` that all of them score in.
+        score: ``(parts, recipe, folder)`` scores with the model in ``folder`` and yields numbers of rows as they are
+            done.
     """
 
     precision: Callable[[str, str], str]
-    score_parts: Callable[[Sequence[Part], Recipe, Path], Iterator[int]]
+    score: Callable[[Sequence[Part], Recipe, Path], Iterator[int]]
 
 
-HERE = Workplace(precision_here, score_here)
+HERE = Workers(precision_here, score_here)
 
 
 def score_pairs(
@@ -118,22 +118,22 @@ def score_pairs(
     context_column: str,
     text_column: str,
     engine: str,
-    workplace: Workplace = HERE,
+    workers: Workers = HERE,
 ) -> None:
     """Write ``pairs``, a parquet file or a folder of them, to ``output`` with a float32 column ``score``.
 
     Args:
         pairs, output: paths or s3:// addresses, see `rerank.serve.parts.find_parts`.
         engine: one of `rerank.model.engines.ENGINES`.
-        workplace: who does it.
+        workers: this process, or those of a cluster.
 
     Raises:
-        UserError: when an address, column, text or the model is not what it has to be; and what the workplace raises.
+        UserError: when an address, column, text or the model is not what it has to be, or Ray is missing.
     """
     parts = find_parts(pairs, output, context_column=context_column, text_column=text_column)
     model, how = _hash(model_folder), read_scoring(model_folder)
-    precision = workplace.precision(engine, how.precision)
-    recipe = Recipe(context_column, text_column, model, precision, engine)
+    resolved = workers.precision(engine, how.precision)
+    recipe = Recipe(context_column, text_column, model, precision=resolved, engine=engine)
     missing, changes = unfinished(parts, recipe, replace=parts[0].source == pairs)
     for changed, count in changes.items():
         print(f"{output}: parts made with another {changed}, scored again: {count:,}", file=sys.stderr)
@@ -141,5 +141,5 @@ def score_pairs(
         print(f"{output}: parts finished already: {len(parts) - len(missing):,} of {len(parts):,}", file=sys.stderr)
     if missing:
         with tqdm(total=sum(part.rows for part in missing), unit=" pairs", unit_scale=True) as bar:
-            for rows in workplace.score_parts(missing, recipe, model_folder):
+            for rows in workers.score(missing, recipe, model_folder):
                 bar.update(rows)

@@ -33,8 +33,8 @@ def gain(points: pd.DataFrame, *, differences: pd.Series, baseline: str) -> Figu
     """
     better, equal, worse = (100 * (np.sign(differences) == sign).mean() for sign in (1, 0, -1))
     figure, axes = one_panel(
-        f"Cross-encoder against {label(baseline)}: better on {better:.0f} % of {len(differences):,} lists, equal on "
-        f"{equal:.0f} %, worse on {worse:.0f} %\nmean gain {differences.mean():+.3f} (above 0 is better)",
+        f"Cross-encoder minus {label(baseline)} on {len(differences):,} lists: above 0 (better) on {better:.0f} %, "
+        f"0 on {equal:.0f} %, below 0 on {worse:.0f} %\nmean {differences.mean():+.3f}",
         "lists, sorted by gain (%)",
         f"nDCG@10 minus that of {label(baseline)}",
     )
