@@ -100,7 +100,7 @@ def test_a_sample_in_a_bucket_is_split_into_the_same_rows(server: Server, tmp_pa
 def test_partitioned_pairs_come_straight_from_a_bucket(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = flawed(30)
+    table = flawed(90)
     project = tmp_path / "a reader's project"
     project.mkdir()
     test_sample.project(project, table, max_empty_share=0.5)

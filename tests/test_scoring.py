@@ -118,7 +118,7 @@ def test_a_repeated_command_scores_only_what_is_missing(
 
 
 def test_parts_of_another_input_column_model_or_precision_are_scored_again(
-    job: Path, cross_encoder: Path, score: Score, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    job: Path, cross_encoder: Path, score: Score, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def scored_again(**options: object) -> list[str]:
         score(**options)
@@ -143,8 +143,8 @@ def test_parts_of_another_input_column_model_or_precision_are_scored_again(
     Path("other/model.safetensors").write_bytes(weights)
     assert scored_again(model_folder=Path("other")) == ["scored: parts made with another model, scored again: 3"]
     other = {"fp32": "bf16", "bf16": "fp32"}[scoring.precision_here("torch", "auto")]
-    monkeypatch.setattr(scoring, "precision_here", lambda engine, precision: other)
-    score(model_folder=Path("other"))
+    others = scoring.Workers(lambda engine, precision: other, scoring.score_here)
+    score(model_folder=Path("other"), workers=others)
     assert "scored: parts made with another precision, scored again: 3\n" in capsys.readouterr().err
 
 
