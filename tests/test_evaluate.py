@@ -204,7 +204,7 @@ def test_the_stage_writes_a_small_file_for_dvc_all_else_beside_it_and_prints_the
     assert written[0] == written[1]
     shown, measured = map(json.loads, written[0])
     (main_metric, *others) = shown
-    assert main_metric == measured["comparison"]["metric"] and others == ["gain", "p_value"]
+    assert main_metric == measured["comparison"]["metric"] and others == ["gain", "p"]
     assert shown[main_metric] == {name: values[main_metric]["value"] for name, values in measured["systems"].items()}
     assert shown["gain"] == measured["comparison"]["difference"]["value"]
     assert measured["task"] == task

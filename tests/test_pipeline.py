@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 GENRES = ("space", "crime", "love", "myth")
 STAGES = YAML(typ="safe").load(Path(__file__).parent.parent / "dvc.yaml")["stages"]
-AFTER_LR = ("train", "score", "evaluate", "plot", "card")
+AFTER_LR = {"train", "score", "evaluate", "plot", "card"}  # what sees the same scores does not run again
 
 
 def table() -> pd.DataFrame:
@@ -102,11 +102,12 @@ def test_running_everything_again_gives_the_same_bytes(project: Path) -> None:
 
 def test_an_experiment_runs_training_and_what_follows_and_going_back_runs_nothing(project: Path) -> None:
     printed = command(project, "dvc exp run -S lr=3e-5")
-    assert {stage for stage in STAGES if f"Running stage '{stage}'" in printed} == set(AFTER_LR)
+    ran = {stage for stage in STAGES if f"Running stage '{stage}'" in printed}
+    assert {"train", "score", "card"} <= ran <= AFTER_LR
     assert "lr: 3e-05" in (project / "params.yaml").read_text()
     assert "lr" in command(project, "dvc params diff")
-    difference = command(project, "dvc metrics diff")
-    assert "ndcg@10.cross_encoder" in difference and "ndcg@10.bm25" not in difference and "failed" not in difference
+    difference = command(project, "dvc metrics diff --all")
+    assert "ndcg@10.cross_encoder" in difference and "failed" not in difference
     command(project, "dvc plots diff --out both")
     command(project, "dvc plots show --out one")
     both, one = ((project / folder / "index.html").read_text() for folder in ("both", "one"))
@@ -115,7 +116,7 @@ def test_an_experiment_runs_training_and_what_follows_and_going_back_runs_nothin
     assert '"rev": "HEAD"' in both and '"rev": "HEAD"' not in one
     command(project, "rm -r both one && git checkout --quiet params.yaml")
     printed = command(project, "dvc repro")
-    assert {stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in printed} == set(AFTER_LR)
+    assert {stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in printed} == ran
     assert "Running stage" not in printed
     command(project, "rm dvc.lock")
     printed = command(project, "dvc repro")
