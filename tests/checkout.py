@@ -16,9 +16,9 @@ def make_checkout(folder: Path) -> Path:
     """Copy the files that Git has or would add, and commit them: what a clone of this working tree would hold."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0"):
-        if name and (ROOT / name).is_file():
+        if name and ((ROOT / name).is_file() or (ROOT / name).is_symlink()):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     command(folder, "git init --quiet --initial-branch main")
     commit(folder, "Begin")
     return folder
