@@ -6,7 +6,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from rerank.errors import UserError
-from rerank.params import Train, check, declared
+from rerank.params import Train
+from rerank.params_file import check, declared
 
 ROOT = Path(__file__).parent.parent
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")

@@ -1,6 +1,7 @@
 """dvc.yaml, params.yaml, the code and the README are held to each other."""
 
 import ast
+import functools
 import importlib
 import re
 from pathlib import Path
@@ -27,7 +28,17 @@ STAGES = pytest.mark.parametrize(
     ],
 )
 # What only carries bytes or words: no output of a stage depends on it, and a better message costs no training.
-CARRIERS = {"errors", "files", "command", "params", "data/fetch", "data/archives", "data/stores", "measure/report"}
+CARRIERS = {
+    "errors",
+    "files",
+    "command",
+    "params",
+    "params_file",
+    "data/fetch",
+    "data/archives",
+    "data/stores",
+    "measure/report",
+}
 
 
 def _src(folder: Path) -> str:
@@ -55,7 +66,8 @@ def _files(entries: list[Any]) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
-def _imports(module: Path) -> set[str]:
+@functools.cache
+def _imports(module: Path) -> frozenset[str]:
     """Return the names (ROOM/MODULE) of the rerank modules that ``module`` imports, directly or through another."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text())):
@@ -66,7 +78,7 @@ def _imports(module: Path) -> set[str]:
             reader = re.fullmatch(r"rerank\.([\w.]+):\w+", str(node.value))
             found |= {reader[1].replace(".", "/")} if reader else set()
     found = {name for name in found if (ROOT / f"src/rerank/{name}.py").is_file()}
-    return found.union(*(_imports(ROOT / f"src/rerank/{name}.py") for name in found))
+    return frozenset(found.union(*(_imports(ROOT / f"src/rerank/{name}.py") for name in found)))
 
 
 def code_of(folder: Path, name: str) -> set[str]:

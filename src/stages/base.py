@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rerank.command import run
 from rerank.model.weights import write_base
-from rerank.params import Base, declared
+from rerank.params import Base
+from rerank.params_file import declared
 
 
 def main(*, base: Path, bi_encoder: Path) -> None:

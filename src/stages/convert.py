@@ -5,7 +5,8 @@ from pathlib import Path
 from rerank.command import run
 from rerank.data.conversion import convert
 from rerank.files import replacing
-from rerank.params import Convert, declared
+from rerank.params import Convert
+from rerank.params_file import declared
 
 
 def main(*, raw: Path, tables: Path) -> None:

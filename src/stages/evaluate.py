@@ -10,7 +10,8 @@ from rerank.json_file import write_json
 from rerank.measure.by_task import MEASURING, summary
 from rerank.measure.report import report
 from rerank.measure.scores import read
-from rerank.params import Evaluate, declared
+from rerank.params import Evaluate
+from rerank.params_file import declared
 
 
 def main(*, scores: list[Path], metrics: Path, evaluation: Path) -> None:

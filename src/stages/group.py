@@ -15,7 +15,8 @@ from rerank.data.pairs import COLUMNS, SourceColumns, read
 from rerank.data.schema import check
 from rerank.files import replacing
 from rerank.json_file import write_json
-from rerank.params import Group, declared
+from rerank.params import Group
+from rerank.params_file import declared
 from rerank.tasks import TASKS
 
 

@@ -10,7 +10,8 @@ from rerank.data.joining import join
 from rerank.data.judgments import read_documents, read_judgments
 from rerank.files import replacing
 from rerank.json_file import write_json
-from rerank.params import Join, declared
+from rerank.params import Join
+from rerank.params_file import declared
 
 MEMORY_LIMIT = "4GB"
 

@@ -11,7 +11,8 @@ from rerank.measure.pictures import drawing, lists, training
 from rerank.measure.pictures.by_task import DRAW
 from rerank.measure.report import read as read_evaluation
 from rerank.measure.scores import check_rows, read, read_pairs
-from rerank.params import Plot, declared
+from rerank.params import Plot
+from rerank.params_file import declared
 
 
 def main(*, split: Path, scores: list[Path], evaluation: Path, plots: Path, curves: Path | None = None) -> None:

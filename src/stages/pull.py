@@ -10,7 +10,8 @@ from rerank.command import run
 from rerank.data.fetch import fetch
 from rerank.errors import UserError
 from rerank.files import replacing
-from rerank.params import Pull, declared
+from rerank.params import Pull
+from rerank.params_file import declared
 
 
 def main(*, param: str, raw: Path) -> None:

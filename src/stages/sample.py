@@ -17,7 +17,8 @@ from rerank.data.pairs import SourceColumns, read
 from rerank.data.schema import check
 from rerank.files import replacing
 from rerank.json_file import write_json
-from rerank.params import Columns, Sample, declared
+from rerank.params import Columns, Sample
+from rerank.params_file import declared
 
 MEMORY_LIMIT = "1GB"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rerank.command import run
 from rerank.measure.scores import read_pairs, score_table, write
-from rerank.params import Score, declared
+from rerank.params import Score
+from rerank.params_file import declared
 from rerank.systems.scoring import score, sources
 
 

@@ -10,7 +10,8 @@ from rerank.files import replacing
 from rerank.measure.example import as_markdown, as_text
 from rerank.measure.example import example as ranked_example
 from rerank.measure.scores import check_rows, read, read_pairs
-from rerank.params import Show, declared
+from rerank.params import Show
+from rerank.params_file import declared
 
 
 def main(*, judged: Path, scores: list[Path], example: Path) -> None:

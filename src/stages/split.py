@@ -12,7 +12,8 @@ import duckdb
 from rerank.command import run
 from rerank.data import splitting
 from rerank.files import replacing
-from rerank.params import Split, declared
+from rerank.params import Split
+from rerank.params_file import declared
 
 
 def main(*, sampled: Path, split: Path) -> None:

@@ -16,7 +16,8 @@ from rerank.model.folder import Scoring, write_model
 from rerank.model.lengths import share_longer
 from rerank.model.losses import loss_named
 from rerank.model.training import Curves, is_writer, some_users
-from rerank.params import Train, declared
+from rerank.params import Train
+from rerank.params_file import declared
 from rerank.tasks import TASKS
 
 

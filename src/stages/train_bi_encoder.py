@@ -12,7 +12,8 @@ from rerank.files import replacing
 from rerank.json_file import write_json
 from rerank.model.bi_encoder import loss_named, train_bi_encoder
 from rerank.model.training import Curves
-from rerank.params import TrainBiEncoder, declared
+from rerank.params import TrainBiEncoder
+from rerank.params_file import declared
 
 
 def main(*, loss_name: str, split: Path, base: Path, model: Path, metrics: Path, curves: Path) -> None:

@@ -24,7 +24,8 @@ from rerank.data.pairs import COLUMNS, SourceColumns, select
 from rerank.data.schema import check_columns, check_counts, check_query
 from rerank.files import replacing
 from rerank.json_file import write_json
-from rerank.params import Columns, Sample, declared
+from rerank.params import Columns, Sample
+from rerank.params_file import declared
 
 ROWS_PER_BUCKET = 1_000_000
 MEMORY_LIMIT = "4GB"

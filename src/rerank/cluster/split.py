@@ -16,7 +16,8 @@ from rerank.command import run
 from rerank.data import hashing, splitting
 from rerank.data.pairs import COLUMNS
 from rerank.files import replacing
-from rerank.params import Split, declared
+from rerank.params import Split
+from rerank.params_file import declared
 
 MEMORY_LIMIT = "4GB"
 
