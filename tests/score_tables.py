@@ -27,11 +27,16 @@ def score_table(users: int = 60, candidates: int = 20, positives: int = 4, seed:
     return table
 
 
+def keys_of(table: pd.DataFrame) -> list[str]:
+    """The columns of a table that its pairs and its scores share."""
+    return [*KEYS, "cold"] if "cold" in table else KEYS
+
+
 def pairs_of(table: pd.DataFrame) -> pd.DataFrame:
     """The pairs behind a score table; the contexts of the users name one to seven favourites."""
     favourites = 1 + pd.factorize(table["user_id"])[0] % 7
     contexts = ["Favourites: " + ", ".join(["A Book by Somebody"] * number) for number in favourites]
-    return table[KEYS].assign(user_ctx=contexts, book_text="Title: " + table["book_id"])
+    return table[keys_of(table)].assign(user_ctx=contexts, book_text="Title: " + table["book_id"])
 
 
 def write_split(folder: Path, **tables: pd.DataFrame) -> None:
@@ -47,7 +52,7 @@ def write_scores(validation: pd.DataFrame | None, test: pd.DataFrame) -> None:
     write_split(Path("data/split"), **{split: pairs_of(table) for split, table in tables.items()})
     trained = "score/cross_encoder"
     write_split(UNTRAINED, **{split: table.drop(columns=trained) for split, table in tables.items()})
-    write_split(TRAINED, **{split: table[[*KEYS, trained]] for split, table in tables.items()})
+    write_split(TRAINED, **{split: table[[*keys_of(table), trained]] for split, table in tables.items()})
 
 
 def write_params(**params: object) -> None:

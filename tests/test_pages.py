@@ -40,6 +40,8 @@ def points(name: str, shift: float) -> pd.DataFrame:
         "gain": pd.DataFrame({"users_percent": [5, 50, 95], "gain": [-0.1, 0.1, 0.3 + shift]}),
         "predicted": pd.DataFrame({"label": [0.0, 2.5, 5.0], "predicted": [0.3, 2.0, 4.0 + shift]}),
         "ndcg": by("system", COLOURS, {"ndcg@10": [0.2 + shift], **interval}),
+        "cold": by("system", COLOURS, {"ndcg@10": [0.2 + shift], **interval}),
+        "fusion": by("system", COLOURS, {"weight": [0.4 + shift], "lost": [0.01]}),
         "spearman": by("system", COLOURS, {"spearman": [0.2 + shift], **interval}),
         "f1": by("system", COLOURS, {"f1": [0.2 + shift], **interval}),
         "roc": by("system", COLOURS, {"false_positive_rate": up, "true_positive_rate": up}),

@@ -12,7 +12,15 @@ from ruamel.yaml import YAML
 
 GENRES = ("space", "crime", "love", "myth")
 STAGES = YAML(typ="safe").load(Path(__file__).parent.parent / "dvc.yaml")["stages"]
-AFTER_LR = {"train", "score", "evaluate", "plot", "card"}  # what sees the same scores does not run again
+AFTER_LR = {
+    "train",
+    "score",
+    "fuse",
+    "evaluate",
+    "plot",
+    "card",
+    "ranker",
+}  # what sees the same scores does not run again
 
 
 def table() -> pd.DataFrame:
@@ -20,7 +28,8 @@ def table() -> pd.DataFrame:
     for user in range(20):
         for book in range(24):
             text = f"Title: Number {book} | Genres: {GENRES[book % 4]}"
-            context = f"Favorite books: The {GENRES[user % 4]} Saga by Nobody"
+            genre = GENRES[user % 4]
+            context = f"Favorite books: Number {user % 4} by Nobody ({genre}); The {genre} Saga by Nobody"
             rows.append((f"reader {user}", book, context, text, int(book % 4 == user % 4)))
     return pd.DataFrame(rows, columns=["reader", "book_id", "user_ctx", "book_text", "label"])
 
@@ -40,6 +49,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Callable[..., P
         user_column="reader",
         base_model=base,
         bi_encoder=base,
+        cold_books_share=0.3,
         validation_share=0.2,
         test_share=0.3,
         max_length=32,
@@ -66,7 +76,9 @@ def go_back(project: Path) -> None:
 
 def test_every_output_is_there_and_in_git_or_in_the_cache(project: Path) -> None:
     measured = json.loads((project / "metrics/test.json").read_text())
-    assert set(measured["ndcg@10"]) == {"chance", "popularity", "bm25", "bi_encoder", "cross_encoder"}
+    headlines = {"popularity", "item_knn", "bm25", "bi_encoder_tuned", "cross_encoder", "fused"}
+    assert set(measured["ndcg@10"]) == headlines
+    assert set(json.loads((project / "data/evaluation.json").read_text())["cold"]["systems"]) > headlines
     assert json.loads((project / "data/sampled/counts.json").read_text())["raw"]["rows"] == 480
     assert {path.suffix for path in (project / "plots/test").iterdir()} == {".png", ".csv"}
     assert (project / "models/cross-encoder.md").exists()
@@ -84,7 +96,8 @@ def test_the_metrics_fit_a_screen_and_read_by_themselves(project: Path) -> None:
         for key, value in pd.json_normalize(json.loads(file.read_text())).iloc[0].items()
     }
     assert len(values) <= 12, values
-    assert {"data.rows", "data.users", "test.ndcg@10.cross_encoder", "test.gain", "test.p"} <= set(values)
+    some = {"data.rows", "data.users", "test.ndcg@10.fused", "test.cold_ndcg@10", "test.gain", "test.p"}
+    assert some <= set(values)
     shown = command(project, "dvc metrics show")
     assert max(map(len, shown.splitlines())) <= 180 and "failed" not in shown, shown
 

@@ -26,6 +26,8 @@ COLUMNS = {
         "precision_recall": ["system", "colour", "recall", "precision"],
         "score_distribution": ["label", "score", "share", "colour"],
         "gain": ["users_percent", "gain"],
+        "cold": ["system", "colour", "ndcg@10", "low", "high"],
+        "fusion": ["system", "colour", "weight", "lost"],
         "favourites": ["system", "colour", "favourites", "bin", "users", "ndcg@10", "low", "high"],
     },
     "similarity": {"spearman": ["system", "colour", "spearman", "low", "high"], "predicted": ["label", "predicted"]},
@@ -38,11 +40,24 @@ COLUMNS = {
 
 @pytest.fixture(scope="module")
 def scores() -> pd.DataFrame:
-    """Five systems on 40 lists of 50; popularity counts."""
-    table = score_table(users=40, candidates=50, positives=5)
+    """Four systems on 40 warm lists of 50 and 40 cold ones of 9; popularity counts."""
+    warm = score_table(users=40, candidates=50, positives=5).assign(cold=False)
+    cold = score_table(users=40, candidates=9, positives=2, seed=1).assign(cold=True)
+    table = pd.concat([warm, cold.assign(book_id="cold" + cold["book_id"])], ignore_index=True)
     rng = np.random.default_rng(0)
     table["score/popularity"] = rng.poisson(3 + 2 * table["label"]).astype(float)
     return table
+
+
+FUSION = {
+    "weights": {"popularity": 0.2, "cross_encoder": 1.1},
+    "ndcg": {
+        "fused": 0.6,
+        "single": {"cross_encoder": 0.55},
+        "without": {"popularity": 0.56, "cross_encoder": 0.2},
+    },
+    "penalty": 0.1,
+}
 
 
 def write_inputs(scores: pd.DataFrame, *, task: str = "ranking") -> None:
@@ -50,6 +65,7 @@ def write_inputs(scores: pd.DataFrame, *, task: str = "ranking") -> None:
     write_params(task=task, favourite_pattern=" by ")
     write_scores(scores, scores)
     write_json(Path("evaluation.json"), MEASURING[task].evaluate(scores, scores, max_grade=1, seed=1, samples=50))
+    write_json(Path("fusion.json"), FUSION)
     Path("curves").mkdir()
     Path("curves/loss.csv").write_text("step,loss\n10,0.7\n20,0.5\n")
     Path("curves/validation.csv").write_text("step,value\n0,0.2\n10,0.4\n20,0.3\n")
@@ -62,7 +78,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: pd.DataFrame)
     write_inputs(scores)
 
 
-def draw(plots: str = "plots", *, curves: str | None = "curves") -> dict[str, list[str]]:
+def draw(plots: str = "plots", *, curves: str | None = "curves", weights: str | None = None) -> dict[str, list[str]]:
     """Run the stage; return each CSV file's columns by its name."""
     plot.main(
         split=Path("data/split"),
@@ -70,6 +86,7 @@ def draw(plots: str = "plots", *, curves: str | None = "curves") -> dict[str, li
         evaluation=Path("evaluation.json"),
         plots=Path(plots),
         curves=Path(curves) if curves else None,
+        weights=Path(weights) if weights else None,
     )
     return {path.stem: pd.read_csv(path).columns.tolist() for path in Path(plots).glob("*.csv")}
 
@@ -88,8 +105,8 @@ def test_every_picture_but_the_training_has_its_points_beside_it_with_the_system
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: pd.DataFrame
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_inputs(scores, task=task)
-    assert draw() == COLUMNS[task]
+    write_inputs(scores if task == "ranking" else scores.drop(columns="cold"), task=task)
+    assert draw(weights="fusion.json" if task == "ranking" else None) == COLUMNS[task]
     assert {path.stem for path in Path("plots").glob("*.png")} == COLUMNS[task].keys() | {"training"}
     for path in Path("plots").glob("*.csv"):
         points = pd.read_csv(path)
@@ -116,10 +133,19 @@ def test_without_training_and_favourites_their_pictures_are_missing_and_nothing_
     assert every - few == {"training.png", "favourites.png", "favourites.csv"}
 
 
+def test_where_no_cold_list_can_be_measured_the_picture_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: pd.DataFrame
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_inputs(scores[~scores["cold"]])
+    assert draw()["cold"] == COLUMNS["ranking"]["cold"] and pd.read_csv("plots/cold.csv").empty
+    assert Path("plots/cold.png").stat().st_size > 1000
+
+
 def test_a_search_set_without_validation_is_drawn(drawn: None) -> None:
     for folder in (UNTRAINED, TRAINED):
         (folder / "validation.parquet").unlink()
-    assert draw(curves=None).keys() == COLUMNS["ranking"].keys()
+    assert draw(curves=None).keys() == COLUMNS["ranking"].keys() - {"fusion"}
 
 
 @pytest.mark.parametrize("file", ["evaluation.json", "curves/loss.csv", "data/split/test.parquet"])

@@ -118,7 +118,7 @@ def test_a_metric_a_picture_or_a_sentence_of_the_card_does_not_train_again(folde
 def test_what_computes_depends_on_the_versions_of_the_libraries() -> None:
     for folder, stages in PIPELINES.items():
         for name, stage in stages.items():
-            computes = name.startswith(("train", "score", "evaluate"))
+            computes = name.startswith(("train", "coreading", "score", "fuse", "evaluate"))
             assert (f"{_src(folder).removesuffix('src')}requirements.txt" in stage["deps"]) == computes, name
 
 

@@ -1,11 +1,14 @@
 """`python -m rerank`, run as a user runs it, on a real cross-encoder of toy size."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from sentence_transformers import CrossEncoder
 from torch import nn
 
 from rerank.__main__ import arguments, main, rank, table
+from rerank.command import run
 from rerank.errors import UserError
 from rerank.model.folder import SCORING, Scoring
 from rerank.model.ranker import load
@@ -26,10 +30,30 @@ USER = "Favorite books: Dune"
 CANDIDATES = ["Emma", "Hyperion", "Ringworld", "Persuasion"]
 
 
-def rerank(*arguments: object, stdin: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+@dataclass
+class Printed:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def rerank(*words: object, stdin: str = "") -> Printed:
+    """What the command does, in this process: starting torch anew takes most of the time of one of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        try:
+            run(main, arguments().parse_args(list(map(str, words))))
+        except SystemExit as exit:
+            print(exit.code, file=sys.stderr)
+            code = 1
+    return Printed(code, out.getvalue(), err.getvalue())
+
+
+def rerank_in_a_process(*words: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "rerank", *map(str, arguments)],
-        input=stdin,
+        [sys.executable, "-m", "rerank", *map(str, words)],
         check=False,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
@@ -80,7 +104,7 @@ def test_a_file_of_candidates_becomes_a_table_best_first(
 ) -> None:
     file = tmp_path / "candidates.txt"
     file.write_text("\n".join(["\ufeff" + CANDIDATES[0], "", *CANDIDATES[1:], " "]), encoding="utf-8")
-    result = rerank("--model", cross_encoder, "--user", USER, file)
+    result = rerank_in_a_process("--model", cross_encoder, "--user", USER, file)
     assert result.returncode == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
     best_first = [CANDIDATES[number] for number in np.argsort(-expected)]
@@ -148,15 +172,15 @@ def test_what_a_folder_says_reaches_the_scores_and_arguments_do_not_override_it(
 
 
 def test_pairs_keep_their_rows_and_columns_and_get_a_score(
-    cross_encoder: Path, expected: np.ndarray, tmp_path: Path
+    cross_encoder: Path, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     pairs = pd.DataFrame({"reader": USER, "book": CANDIDATES, "label": [0, 1, 1, 0], "noted": [None, "x", None, "y"]})
     pairs["book"] = pairs["book"].astype("category")
     pairs.to_parquet(tmp_path / "in.parquet", index=False)
     result = rerank(
         *("--model", cross_encoder, "--pairs", "in.parquet", "--output", "out.parquet"),
         *("--context-column", "reader", "--text-column", "book"),
-        folder=tmp_path,
     )
     assert result.returncode == 0, result.stderr
     scored = pd.read_parquet(tmp_path / "out.parquet")
@@ -177,10 +201,10 @@ def test_a_text_that_is_null_leaves_no_output(
 
 
 def test_a_missing_model_says_how_to_get_one(tmp_path: Path) -> None:
-    result = rerank("--model", "models/none", "--user", USER, "-", stdin="Emma", folder=tmp_path)
+    result = rerank("--model", tmp_path / "none", "--user", USER, "-", stdin="Emma")
     assert result.returncode == 1 and result.stdout == ""
     (line,) = result.stderr.splitlines()
-    assert "error: models/none" in line and "dvc repro" in line and "dvc pull" in line
+    assert f"error: {tmp_path}/none" in line and "dvc repro" in line and "dvc pull" in line
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ PARAMS: dict[str, Any] = {
     "eval_negatives": 5,
     "validation_share": 0.3,
     "test_share": 0.3,
+    "cold_books_share": 0.0,
     "title_pattern": TITLE_PATTERN,
 }
 REASONS = [
@@ -93,6 +94,10 @@ def place(user: str, book: str, seed: int = 42) -> int:
     return mixed
 
 
+def is_cold(book: str, share: float, seed: int = 42) -> bool:
+    return int(md5(f"cold|{seed}|{book}")[:8], 16) / 16**8 < share
+
+
 @st.composite
 def tables(draw: st.DrawFn, users: str = "abcdefgh") -> list[Row]:
     """A few readers with repeated, contradictory, leaked and empty rows among the others."""
@@ -134,37 +139,44 @@ def reference(table: Sequence[Row], **changes: Any) -> tuple[list[Row], Counter[
     left = params["max_users"] or len(users)
     for user in sorted(users, key=lambda user: md5(f"user|{params['seed']}|{user}")):
         rows = sorted(users[user], key=lambda row: place(user, row[1], params["seed"]))
+        cold = [row for row in rows if is_cold(row[1], params["cold_books_share"], params["seed"])]
+        rows, everything = [row for row in rows if row not in cold], rows
         positives, negatives = [row for row in rows if row[4] > 0], [row for row in rows if row[4] == 0]
         if len(positives) < params["min_positives"]:
-            dropped["users_below_min_positives"] += len(rows)
+            dropped["users_below_min_positives"] += len(everything)
         elif not negatives:
-            dropped["users_without_negatives"] += len(rows)
+            dropped["users_without_negatives"] += len(everything)
         elif left == 0:
-            dropped["users_beyond_max_users"] += len(rows)
+            dropped["users_beyond_max_users"] += len(everything)
         else:
             left -= 1
             share = int(md5(f"split|{params['seed']}|{user}")[:8], 16) / 16**8
             if share < params["validation_share"] + params["test_share"]:
                 stay = positives[: params["eval_positives"]] + negatives[: params["eval_negatives"]]
+                stay += [row for row in cold if row[4] > 0][: params["eval_positives"]]
+                stay += [row for row in cold if row[4] == 0][: params["eval_negatives"]]
             else:
                 stay = positives[: params["positives_per_user"]]
                 stay = stay + negatives[: len(stay) * params["negatives_per_positive"]]
-            dropped["beyond_the_lists"] += len(rows) - len(stay)
+            dropped["beyond_the_lists"] += len(everything) - len(stay)
             kept += stay
     return sorted(kept), dropped
 
 
 @settings(max_examples=35, deadline=None)
-@given(tables(), st.integers(1, 3), st.one_of(st.none(), st.integers(1, 5)))
+@given(tables(), st.integers(1, 3), st.one_of(st.none(), st.integers(1, 5)), st.sampled_from([0.0, 0.4]))
 def test_the_sample_and_its_counts_equal_those_of_plain_loops_and_add_up(
-    table: list[Row], min_positives: int, max_users: int | None
+    table: list[Row], min_positives: int, max_users: int | None, cold_books_share: float
 ) -> None:
-    pairs, counts = take(table, min_positives=min_positives, max_users=max_users)
-    expected, dropped = reference(table, min_positives=min_positives, max_users=max_users)
+    changes = {"min_positives": min_positives, "max_users": max_users, "cold_books_share": cold_books_share}
+    pairs, counts = take(table, **changes)
+    expected, dropped = reference(table, **changes)
     assert pairs == expected
     if pairs:
         assert list(counts["dropped"]) == REASONS
         assert {reason: count for reason, count in counts["dropped"].items() if count} == +dropped
+        cold = sum(is_cold(row[1], cold_books_share) for row in expected)
+        assert counts["sampled"]["cold_rows"] == cold
         assert counts["raw"]["rows"] == len(table) == counts["sampled"]["rows"] + sum(counts["dropped"].values())
         assert counts["raw"]["users"] == counts["sampled"]["users"] + sum(counts["dropped_users"].values())
 
@@ -220,6 +232,42 @@ def test_users_and_pairs_stay_in_the_order_of_their_hashes() -> None:
     assert {row[0] for row in pairs} == set(sorted((f"u{n}" for n in range(6)), key=lambda u: md5(f"user|42|{u}"))[:2])
     for user, book in ((row[0], row[1]) for row in pairs if row[4]):
         assert book == min((f"b{n}" for n in range(5)), key=lambda b: place(user, b))
+
+
+def test_cold_books_reach_neither_training_nor_what_readers_liked_and_are_a_list_of_their_own(tmp_path: Path) -> None:
+    table = [row for n in range(30) for row in reader(f"u{n}", positives=15, negatives=15)]
+    connection = duckdb.connect()
+    connection.register("pairs", frame(table))
+    counts = sampling.sample(connection, **{**PARAMS, "cold_books_share": 0.3})
+    sampling.write(connection, tmp_path / "sampled", counts, seed=42)
+    pairs, positives, books = (
+        pd.read_parquet(tmp_path / f"sampled/{name}.parquet") for name in ("pairs", "positives", "books")
+    )
+    cold = {f"b{n}" for n in range(30) if is_cold(f"b{n}", 0.3)}
+    assert 3 < len(cold) < 15 and set(books.loc[books["cold"], "book_id"]) == cold and len(books) == 30
+    assert (pairs["cold"] == pairs["book_id"].isin(cold)).all() and not set(positives["book_id"]) & cold
+    share = pairs["user_id"].map(lambda user: int(md5(f"split|42|{user}")[:8], 16) / 16**8)
+    training = pairs[share >= 0.6]
+    assert len(training) and not training["cold"].any()
+    lists = pairs[share < 0.6].groupby(["user_id", "cold"])["label"].agg(["sum", "size"])
+    assert (lists.xs(False, level="cold") == [3, 8]).all(axis=None)
+    longest = [min(3, sum(int(book[1:]) < 15 for book in cold)), min(5, sum(int(book[1:]) >= 15 for book in cold))]
+    assert (lists.xs(True, level="cold") == [longest[0], sum(longest)]).all(axis=None)
+
+
+def test_a_larger_share_of_cold_books_only_adds_some() -> None:
+    connection = duckdb.connect()
+    few, more = (
+        {
+            book
+            for (book,) in connection.execute(
+                f"SELECT book_id FROM (SELECT 'b' || range AS book_id FROM range(3000)) "
+                f"WHERE {hashing.is_cold(42, cold_books_share=share)}"
+            ).fetchall()
+        }
+        for share in (0.1, 0.3)
+    )
+    assert few < more and abs(len(few) - 300) < 60 and abs(len(more) - 900) < 90
 
 
 def test_two_users_with_the_same_books_get_pairs_that_have_nothing_to_do_with_each_other() -> None:
@@ -359,7 +407,8 @@ def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_stage_writes_sorted_pairs_and_the_counts_and_the_same_bytes_again(tmp_path: Path) -> None:
     rows = [row for n in range(20) for row in reader(f"u{n}", positives=n % 5, negatives=6)]
     project(tmp_path, rows, max_users=9, min_positives=3)
-    names = [f"data/sampled/{name}" for name in ("counts.json", "leaked.csv", "pairs.parquet", "positives.parquet")]
+    files = ("books.parquet", "counts.json", "leaked.csv", "pairs.parquet", "positives.parquet")
+    names = [f"data/sampled/{name}" for name in files]
     outputs = []
     for _ in range(2):
         result = run_stage(tmp_path)
@@ -368,7 +417,7 @@ def test_the_stage_writes_sorted_pairs_and_the_counts_and_the_same_bytes_again(t
         outputs.append([(tmp_path / name).read_bytes() for name in [*names, "metrics/data.json"]])
     assert outputs[0] == outputs[1]
     pairs = pd.read_parquet(tmp_path / "data/sampled/pairs.parquet")
-    assert list(pairs.columns) == list(COLUMNS) and pairs["label"].dtype == "int32"
+    assert list(pairs.columns) == [*COLUMNS, "cold"] and pairs["label"].dtype == "int32"
     keys = [(user, place(user, book)) for user, book in zip(pairs["user_id"], pairs["book_id"], strict=True)]
     assert keys == sorted(keys)
     counts = json.loads((tmp_path / "data/sampled/counts.json").read_text())

@@ -103,7 +103,7 @@ def test_partitioned_pairs_come_straight_from_a_bucket(
     table = flawed(90)
     project = tmp_path / "a reader's project"
     project.mkdir()
-    test_sample.project(project, table, max_empty_share=0.5)
+    test_sample.project(project, table, max_empty_share=0.5, cold_books_share=0.3)
     write_parts(table, tmp_path / "parts", parts=2)
     for path in (tmp_path / "parts").iterdir():
         server.client("s3").upload_file(str(path), "pairs", f"ray/of/{path.name}")
@@ -117,12 +117,12 @@ def test_partitioned_pairs_come_straight_from_a_bucket(
     assert (there / "counts.json").read_text() == (here / "counts.json").read_text()
     leaked = (here / "leaked.csv").read_text()
     assert (there / "leaked.csv").read_text() == leaked and leaked.count("\n") == 21
-    for name in ("pairs", "positives"):
+    for name in ("pairs", "positives", "books"):
         pd.testing.assert_frame_equal(*(pd.read_parquet(folder / f"{name}.parquet") for folder in (there, here)))
     cluster_split.main(sampled=str(there), split=Path("data/split on ray's"))
     split.main(sampled=here, split=Path("data/split"))
     files = sorted(path.name for path in Path("data/split").iterdir())
-    assert files == ["popularity.parquet", "test.parquet", "train.parquet", "validation.parquet"]
+    assert files == [f"{name}.parquet" for name in ("interactions", "popularity", "test", "train", "validation")]
     for name in files:
         folders = ("split on ray's", "split")
         pd.testing.assert_frame_equal(*(pd.read_parquet(f"data/{folder}/{name}") for folder in folders))

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 SEED = 7
 READERS = 400
-MET = 90
+MET = 120
 
 CIRCLES = {
     "stargazers": {"science fiction": 1.0, "science": 0.7, "dystopia": 0.7, "philosophy": 0.4, "romance": -0.6},

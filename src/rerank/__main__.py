@@ -11,11 +11,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from rerank.command import run
 from rerank.errors import UserError
 from rerank.model.engines import ENGINES, engine_named
 from rerank.model.folder import model_files
+from rerank.serve.fused import is_fused, system_folder
+from rerank.serve.fused import rank as rank_fused
 from rerank.serve.scoring import HERE, score_pairs
+from rerank.systems.registry import FINE_TUNED
 
 
 def rank(
@@ -82,7 +87,14 @@ def arguments() -> argparse.ArgumentParser:
         "  python -m rerank --model models/cross-encoder --pairs pairs --output scored --ray",
     )
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="FOLDER", help="cross-encoder, as `train` writes it"
+        "--model",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="cross-encoder, as `train` writes it, or all that the fusion weighs, as `ranker` does",
+    )
+    parser.add_argument(
+        "--only", metavar="SYSTEM", help="of a fusion one system alone: cross_encoder gives the plain cross-encoder"
     )
     parser.add_argument(
         "--engine",
@@ -114,7 +126,17 @@ def arguments() -> argparse.ArgumentParser:
 def main(given: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     engine_named(given.engine)
+    if given.only is not None:
+        if not is_fused(given.model):
+            raise UserError(f"--only: {given.model} is one system: leave it out, or give models/ranker")
+        if given.only != FINE_TUNED:
+            raise UserError(f"--only is '{given.only}': only {FINE_TUNED} ranks alone")
+        given.model = system_folder(given.model, FINE_TUNED)
     if given.pairs:
+        if is_fused(given.model):
+            raise UserError(
+                "--pairs: a fusion ranks whole lists, and a table has single pairs: add --only cross_encoder"
+            )
         if given.user is not None or given.candidates:
             raise UserError("--pairs: brings its own users and candidates: leave out --user and the candidate file")
         if not given.output:
@@ -137,13 +159,19 @@ def main(given: argparse.Namespace) -> None:
     if not given.user or not given.candidates:
         raise UserError("--user and a file of candidates are needed (or --pairs and --output): see --help")
     candidates = read_candidates(given.candidates)
-    model_files(given.model)
-    # torch takes seconds to import: not before the arguments are known to be right.
-    from rerank.model.ranker import load
+    if is_fused(given.model):
+        fused = rank_fused(given.model, given.user, candidates)
+        print(*fused.words, sep="\n", file=sys.stderr)
+        scores, shown = fused.scores, fused.scores
+    else:
+        model_files(given.model)
+        # torch takes seconds to import: not before the arguments are known to be right.
+        from rerank.model.ranker import load
 
-    model = load(given.model, engine=given.engine)
-    scores = model.score([given.user] * len(candidates), candidates)
-    ranked = rank(candidates, scores.tolist(), model.shown(scores).tolist(), top=given.top)
+        model = load(given.model, engine=given.engine)
+        scores = model.score([given.user] * len(candidates), candidates).astype(np.float64)
+        shown = model.shown(scores)
+    ranked = rank(candidates, scores.tolist(), shown.tolist(), top=given.top)
     print(json.dumps(ranked, indent=2, ensure_ascii=False) if given.format == "json" else table(ranked))
 
 

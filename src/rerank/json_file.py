@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rerank.errors import UserError
 from rerank.files import replacing
 
 DECIMALS = 6
@@ -14,6 +15,20 @@ def rounded(content: Any) -> Any:
     if isinstance(content, dict):
         return {key: rounded(value) for key, value in content.items()}
     return round(float(content), DECIMALS) if isinstance(content, float) else content
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        UserError: when it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: run `dvc repro`, or `dvc pull` to fetch an earlier result") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}): get it again") from None
 
 
 def write_json(path: Path, content: object, *, exact: bool = False) -> None:

@@ -55,6 +55,7 @@ class Split(Params):
 
 class Sample(Columns, Split):
     title_pattern: str | None = Field(description="a regular expression with one group")
+    cold_books_share: float = Field(ge=0, le=0.5)
     max_users: int | None = Field(ge=1)
     min_positives: int = Field(ge=1)
     positives_per_user: int = Field(ge=1, le=9_999)
@@ -66,6 +67,25 @@ class Sample(Columns, Split):
     @classmethod
     def _has_one_group(cls, value: str | None) -> str | None:
         return _regex(value, groups=1)
+
+
+class CoReading(Params):
+    title_pattern: str | None = Field(description="a regular expression with one group")
+    item_knn_exponents: list[float] = Field(min_length=1, description="a list of numbers")
+    item_knn_shrinkages: list[float] = Field(min_length=1, description="a list of numbers")
+    ease_regularisations: list[float] = Field(min_length=1, description="a list of numbers above 0")
+
+    @field_validator("title_pattern")
+    @classmethod
+    def _has_one_group(cls, value: str | None) -> str | None:
+        return _regex(value, groups=1)
+
+    @field_validator("ease_regularisations")
+    @classmethod
+    def _are_positive(cls, values: list[float]) -> list[float]:
+        if min(values) <= 0:
+            raise ValueError("without it the matrix may have no inverse")
+        return values
 
 
 class Group(Columns):
@@ -104,6 +124,7 @@ class Train(Params):
 
 class TrainBiEncoder(Params):
     seed: int = Field(ge=0, le=2**32 - 1)
+    task: Literal["ranking", "similarity", "duplicates"]
     bi_encoder_lr: float = Field(gt=0, le=1)
     bi_encoder_epochs: float = Field(gt=0)
     bi_encoder_batch_size: int = Field(ge=2)
@@ -149,6 +170,7 @@ MODELS: tuple[type[Params], ...] = (
     Columns,
     Split,
     Sample,
+    CoReading,
     Group,
     Join,
     Command,

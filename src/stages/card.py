@@ -6,8 +6,9 @@ import pandas as pd
 
 from rerank.command import run
 from rerank.files import replacing
+from rerank.json_file import read_json
 from rerank.model.card import model_card
-from rerank.model.folder import TRAINING, read_json, read_scoring
+from rerank.model.folder import TRAINING, read_scoring
 
 SPLITS = ("train", "validation", "test")
 

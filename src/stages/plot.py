@@ -7,18 +7,29 @@ two commits. Nothing is scored again and torch is not imported.
 from pathlib import Path
 
 from rerank.command import run
-from rerank.measure.pictures import drawing, lists, training
+from rerank.json_file import read_json
+from rerank.measure.pictures import drawing, fusion, lists, training
 from rerank.measure.pictures.by_task import DRAW
-from rerank.measure.report import read as read_evaluation
 from rerank.measure.scores import check_rows, read, read_pairs
 from rerank.params import Plot
 from rerank.params_file import declared
 
 
-def main(*, split: Path, scores: list[Path], evaluation: Path, plots: Path, curves: Path | None = None) -> None:
-    """Read the score folders, what ``evaluate`` measured and, where CURVES is given, the training; write PLOTS."""
+def main(
+    *,
+    split: Path,
+    scores: list[Path],
+    evaluation: Path,
+    plots: Path,
+    curves: Path | None = None,
+    weights: Path | None = None,
+) -> None:
+    """Read the score folders and what ``evaluate`` measured; write PLOTS.
+
+    Where they are given also CURVES, the folder of the training's, and WEIGHTS, the file of the fusion.
+    """
     params = declared(Plot, "plot")
-    measured = read_evaluation(evaluation)
+    measured = read_json(evaluation)
     validation, test = read(scores)
     pairs = read_pairs(split)["test"]
     check_rows(test, pairs, file=scores[0] / "test.parquet", other=split / "test.parquet")
@@ -31,6 +42,10 @@ def main(*, split: Path, scores: list[Path], evaluation: Path, plots: Path, curv
         )
         if curves is not None:
             pictures["training"] = training.training(*training.read(curves), task=params.task)
+        if weights is not None:
+            found = read_json(weights)
+            points["fusion"] = fusion.weight_points(found)
+            pictures["fusion"] = fusion.weights(points["fusion"], found)
         drawing.save(plots, pictures, points)
 
 

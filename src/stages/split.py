@@ -1,8 +1,8 @@
-"""Give every user of the sample to training, validation or test, and count each book's positives in training alone.
+"""Give every user of the sample to training, validation or test, and collect what the training users liked.
 
 The user's hash decides, so a user never moves when the table grows, and a model is always measured on people whom
-it has not seen. The popularity counts are a baseline's whole knowledge: they come from all clean positives of the
-training users, not only from the sampled ones, because a weak baseline would flatter the model.
+it has not seen. Popularity and co-reading know nothing else than all clean positives of the training users, not only
+the sampled ones, because a weak baseline would flatter the model.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from rerank.params_file import declared
 
 
 def main(*, sampled: Path, split: Path) -> None:
-    """Write train, validation, test and popularity.parquet."""
+    """Write train, validation, test, interactions and popularity.parquet."""
     params = declared(Split, "split")
     connection = duckdb.connect()
     pairs, positives = (connection.read_parquet(str(sampled / f"{name}.parquet")) for name in ("pairs", "positives"))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from rerank.command import run
 from rerank.json_file import write_json
+from rerank.lists import warm
 from rerank.model.fine_tuning import train
 from rerank.model.folder import Scoring, write_model
 from rerank.model.lengths import share_longer
@@ -31,7 +32,7 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path) -
     recorded = Curves()
     trained, validation = train(
         pairs,
-        some_users(validation_pairs, params.validation_users, seed=params.seed),
+        some_users(warm(validation_pairs), params.validation_users, seed=params.seed),
         base=base,
         symmetric=task.symmetric,
         validation_metric=task.validation_metric,

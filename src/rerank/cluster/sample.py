@@ -2,10 +2,11 @@
 
     python -m rerank.cluster.sample --source s3://bucket/pairs --sampled data/sampled --metrics metrics/data.json
 
-In place of the stages pull, convert and sample, with the same params and checks, in three passes over the source. The
+In place of the stages pull, convert and sample, with the same params and checks, in four passes over the source. The
 first one checks the rows. In the second each block gives its keys without texts; those of one user come together in one
 bucket, where they are merged and the user's pairs are chosen by the same SQL as on one machine. The third reads the
-texts of the pairs that stay, and of the leaked ones that are shown. This machine keeps one row for each user, each
+texts of the pairs that stay, and of the leaked ones that are shown; the fourth the
+text of each book. This machine keeps one row for each user, each
 book, each clean positive and each chosen pair, on disk.
 """
 
@@ -22,6 +23,7 @@ from rerank.command import run
 from rerank.data import counting, examples, hashing, keys, sampling
 from rerank.data.pairs import COLUMNS, SourceColumns, select
 from rerank.data.schema import check_columns, check_counts, check_query
+from rerank.data.sql import is_filled
 from rerank.files import replacing
 from rerank.json_file import write_json
 from rerank.params import Columns, Sample
@@ -61,14 +63,21 @@ def collect_keys(block: pa.Table, *, columns: SourceColumns, title_pattern: str 
 
 
 def choose_in_bucket(
-    parts: pa.Table, *, seed: int, max_users: int | None, min_positives: int, split_name: str, lists: dict[str, int]
+    parts: pa.Table,
+    *,
+    seed: int,
+    max_users: int | None,
+    min_positives: int,
+    split_name: str,
+    lists: dict[str, int],
+    cold: str,
 ) -> pa.Table:
     """Return the merged keys of whole users, with the reason why each goes and whether it is chosen."""
     connection = connect({"parts": parts})
     keys.merge_keys(connection)
-    sampling.count_users(connection)
+    sampling.count_users(connection, cold=cold)
     sampling.choose_users(connection, seed=seed, max_users=max_users, min_positives=min_positives)
-    sampling.choose_pairs(connection, seed=seed, split_name=split_name, lists=lists)
+    sampling.choose_pairs(connection, seed=seed, split_name=split_name, lists=lists, cold=cold)
     without_title = IN_FIRST_ROW.format(number="SELECT sum(rows_without_title) FROM parts")
     return connection.sql(
         f"SELECT user_id, book_id, keys.label, row_count, reason, chosen.label IS NOT NULL AS chosen, {without_title} "
@@ -83,6 +92,15 @@ def read_texts(block: pa.Table, *, columns: SourceColumns, wanted: ray.ObjectRef
     connection.register("wanted", ray.get(wanted))
     rows = f"SELECT DISTINCT {', '.join(COLUMNS)} FROM pairs SEMI JOIN wanted USING (user_id, book_id)"
     return connection.sql(rows).to_arrow_table()
+
+
+def texts_of_books(block: pa.Table, *, columns: SourceColumns) -> pa.Table:
+    """Return book_id and book_text of a block, the lowest text of each book that is filled."""
+    connection = _pairs_of(block, columns)
+    return connection.sql(
+        f"SELECT book_id::VARCHAR AS book_id, min(book_text) AS book_text FROM pairs WHERE {is_filled('book_text')} "
+        "GROUP BY book_id"
+    ).to_arrow_table()
 
 
 def sample_on_ray(
@@ -100,10 +118,13 @@ def sample_on_ray(
     eval_negatives: int,
     validation_share: float,
     test_share: float,
+    cold_books_share: float,
     title_pattern: str | None,
     rows_per_bucket: int = ROWS_PER_BUCKET,
 ) -> dict[str, Any]:
-    """Make the tables ``sampled``, ``leaked`` and ``positives`` here and return the counts, see `sampling.sample`.
+    """Make the tables ``sampled``, ``catalogue``, ``leaked`` and ``positives`` here and return the counts.
+
+    See `sampling.sample`.
 
     Args:
         connection: of this machine.
@@ -124,18 +145,21 @@ def sample_on_ray(
     }
     users: dict[str, Any] = {"seed": seed, "max_users": max_users, "min_positives": min_positives}
     split_name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
+    cold = hashing.is_cold(seed, cold_books_share=cold_books_share)
     buckets = pairs.count() // rows_per_bucket + 1
     parts = on_blocks(pairs, collect_keys, columns=columns, title_pattern=title_pattern, buckets=buckets)
     merged = (
         parts.groupby("bucket", num_partitions=buckets)
         .map_groups(
-            choose_in_bucket, batch_format="pyarrow", fn_kwargs={**users, "split_name": split_name, "lists": lists}
+            choose_in_bucket,
+            batch_format="pyarrow",
+            fn_kwargs={**users, "split_name": split_name, "lists": lists, "cold": cold},
         )
         .materialize()
     )
 
     for name, sql in {
-        "counted": f"SELECT user_id, {sampling.CLEAN_PAIRS} FROM keys GROUP BY user_id",
+        "counted": f"SELECT user_id, {sampling.clean_pairs(cold)} FROM keys GROUP BY user_id",
         "met": "SELECT DISTINCT book_id FROM keys",
         "key_counts": keys.KEY_COUNTS,
         "without_title": "SELECT coalesce(sum(rows_without_title), 0)::BIGINT AS row_count FROM keys",
@@ -150,8 +174,9 @@ def sample_on_ray(
     keys.number_ids(connection, "user", "SELECT DISTINCT user_id FROM counted")
     connection.execute("CREATE TEMP VIEW books AS SELECT DISTINCT book_id FROM met")
     connection.execute(
-        "CREATE TEMP TABLE user_counts AS SELECT user_number, sum(positives)::BIGINT AS positives, "
-        "sum(negatives)::BIGINT AS negatives FROM counted JOIN users USING (user_id) GROUP BY user_number"
+        "CREATE TEMP TABLE user_counts AS SELECT user_number, sum(pairs)::BIGINT AS pairs, "
+        "sum(positives)::BIGINT AS positives, sum(negatives)::BIGINT AS negatives "
+        "FROM counted JOIN users USING (user_id) GROUP BY user_number"
     )
     sampling.choose_users(connection, **users)
     for name, source in (("chosen", "candidates"), ("positives", "clean_positives")):
@@ -164,6 +189,9 @@ def sample_on_ray(
     rows = on_blocks(pairs, read_texts, columns=columns, wanted=wanted)
     connection.register("pairs", fetch(rows, spill / "pairs.parquet"))
     sampling.read_texts(connection)
+    texts = on_blocks(pairs, texts_of_books, columns=columns)
+    connection.register("texts_of_books", fetch(texts, spill / "texts_of_books.parquet"))
+    sampling.make_catalogue(connection, "texts_of_books", cold=cold)
     examples.read(connection, sampling.LEAKED_ROWS, title_pattern=title_pattern)
     counts = counting.count(connection)
     counting.check_users(counts, min_positives=min_positives)

@@ -3,7 +3,7 @@
     python -m rerank.cluster.split --sampled s3://bucket/sampled --split data/split
 
 The sample is a folder with pairs.parquet and positives.parquet, each a file or a folder of them. This machine sorts the
-pairs, on disk, and adds up what the blocks know of each book's popularity.
+pairs and the training users' positives, on disk.
 """
 
 import tempfile
@@ -40,8 +40,8 @@ def split_on_ray(
     """
     name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
     queries = {
-        "pairs": f"SELECT {', '.join(COLUMNS)}, {name} AS split FROM block",
-        "positives": f"SELECT book_id, count(*) AS positives FROM block WHERE {name} = 'train' GROUP BY book_id",
+        "pairs": f"SELECT {', '.join(COLUMNS)}, cold, {name} AS split FROM block",
+        "positives": f"SELECT user_id, book_id, 'train' AS split FROM block WHERE {name} = 'train'",
     }
     pairs, positives = (
         connection.from_arrow(
@@ -52,9 +52,7 @@ def split_on_ray(
         )
         for table, sql in queries.items()
     )
-    parts = splitting.split(pairs, pairs, seed=seed, validation_share=validation_share, test_share=test_share)
-    popularity = positives.aggregate("book_id, sum(positives)::BIGINT AS positives", "book_id").order("book_id")
-    return {**parts, "popularity": popularity}
+    return splitting.split(pairs, positives, seed=seed, validation_share=validation_share, test_share=test_share)
 
 
 def main(*, sampled: str, split: Path) -> None:

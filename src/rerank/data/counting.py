@@ -27,7 +27,7 @@ def count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         connection.execute(
             "SELECT reason, sum(row_count)::BIGINT FROM key_counts WHERE reason IS NOT NULL GROUP BY reason "
             "UNION ALL SELECT 'duplicates', sum(row_count - pairs)::BIGINT FROM key_counts WHERE reason IS NULL "
-            "UNION ALL SELECT coalesce(reason, 'beyond_the_lists'), sum(positives + negatives)::BIGINT FROM readers "
+            "UNION ALL SELECT coalesce(reason, 'beyond_the_lists'), sum(pairs)::BIGINT FROM readers "
             "GROUP BY reason"
         ).fetchall()
     )
@@ -35,7 +35,8 @@ def count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     sampled = one_row(
         connection,
         "SELECT count(*) AS rows, count(DISTINCT user_id) AS users, count(DISTINCT book_id) AS books, "
-        "count(*) FILTER (label > 0) AS positives, round(avg((label > 0)::INT), 6) AS positive_share FROM sampled",
+        "count(*) FILTER (label > 0) AS positives, round(avg((label > 0)::INT), 6) AS positive_share, "
+        "count(*) FILTER (cold) AS cold_rows FROM sampled JOIN (SELECT book_id, cold FROM catalogue) USING (book_id)",
     )
     dropped = {reason: rows_by_reason.get(reason) or 0 for reason in ROW_REASONS + USER_REASONS}
     dropped["beyond_the_lists"] = rows_by_reason.get("beyond_the_lists", 0) - sampled["rows"]

@@ -60,6 +60,14 @@ def split_name(seed: int, *, validation_share: float, test_share: float) -> str:
     )
 
 
+def is_cold(seed: int, *, cold_books_share: float) -> str:
+    """Return the SQL condition that a book is kept out of training; reads ``book_id`` alone.
+
+    A larger share, 0 to 1, only adds books.
+    """
+    return f"left(md5('cold|{seed}|' || book_id), {HEX_DIGITS}) < '{_threshold(cold_books_share)}'"
+
+
 def _threshold(share: float) -> str:
     """Return the hex digits below which the share 0 <= share < 1 of all hashes lies."""
     return f"{int(share * 16**HEX_DIGITS):0{HEX_DIGITS}x}"

@@ -20,20 +20,25 @@ def split(
     validation_share: float,
     test_share: float,
 ) -> dict[str, duckdb.DuckDBPyRelation]:
-    """Return the `SPLITS` of ``pairs``, sorted by user and pair hash, and ``popularity`` (book_id, positives).
+    """Return the `SPLITS` of ``pairs``, sorted by user, list and pair hash, and what training readers liked.
+
+    ``interactions`` (user_id, book_id) are the positives of the training users, ``popularity`` (book_id, positives)
+    counts them.
 
     Args:
-        pairs: relation with `COLUMNS`; a further column ``split`` decides instead of the user's hash.
-        positives: relation (user_id, book_id) that popularity is counted from, in training alone; with ``split`` where
-            ``pairs`` has it.
+        pairs: relation with `COLUMNS`, and ``cold`` where it has two lists a user; a further column ``split`` decides
+            instead of the user's hash.
+        positives: relation (user_id, book_id); with ``split`` where ``pairs`` has it.
     """
     name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
-    columns = ", ".join(COLUMNS)
-    order = f"user_id, {hashing.pair_order(seed)}"
+    lists = ["cold"] if "cold" in pairs.columns else []
+    columns = ", ".join([*COLUMNS, *lists])
+    order = ", ".join(["user_id", *lists, hashing.pair_order(seed)])
     chosen = "split" if "split" in pairs.columns else name
     parts = {split: pairs.filter(f"{chosen} = '{split}'").project(columns).order(order) for split in SPLITS}
-    counts = positives.filter(f"{chosen} = 'train'").aggregate("book_id, count(*) AS positives", "book_id")
-    return {**parts, "popularity": counts.order("book_id")}
+    interactions = positives.filter(f"{chosen} = 'train'").project("user_id, book_id").order("user_id, book_id")
+    counts = interactions.aggregate("book_id, count(*) AS positives", "book_id")
+    return {**parts, "interactions": interactions, "popularity": counts.order("book_id")}
 
 
 def check(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:

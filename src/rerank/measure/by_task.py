@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rerank.measure import duplicates, ranking, similarity
+from rerank.systems.registry import FINE_TUNED, SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,21 @@ MEASURING = {
 
 
 def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Return the few values that `dvc metrics show` shows: the main metric of every system, the gain and its p."""
-    comparison = evaluation["comparison"]
+    """Return the few values that `dvc metrics show` shows: the main metric of every system, the gain and its p.
+
+    The gain is that of the fused system where there is one; then only the systems whose `System.headline` is true are
+    shown. Of cold lists it is the fine-tuned model's metric.
+    """
+    comparison = evaluation.get("fusion", evaluation["comparison"])
     metric = comparison["metric"]
+    cold = evaluation.get("cold", {}).get("systems", {})
     return {
-        metric: {system: measured[metric]["value"] for system, measured in evaluation["systems"].items()},
+        metric: {
+            system: measured[metric]["value"]
+            for system, measured in evaluation["systems"].items()
+            if SYSTEMS[system].headline or "fusion" not in evaluation
+        },
+        **({f"cold_{metric}": cold[FINE_TUNED][metric]["value"]} if cold else {}),
         "gain": comparison["difference"]["value"],
         "p": comparison["p_value"],
     }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import permutation_test
 
-from rerank.systems.registry import CHANCE, FINE_TUNED
+from rerank.systems.registry import CHANCE, FINE_TUNED, FUSED
 
 Measured = dict[str, dict[str, dict[str, float]]]
 Rows = npt.NDArray[np.intp]
@@ -129,16 +129,18 @@ def group_intervals(
     }, drawn
 
 
-def best_other(systems: Measured, metric: str) -> str:
-    """Return the system with the best ``metric``, the fine-tuned one and chance aside: what a gain is measured from."""
-    others = [name for name in systems if name not in (FINE_TUNED, CHANCE)]
+def best_other(systems: Measured, metric: str, *, system: str = FINE_TUNED) -> str:
+    """Return the single system with the best ``metric`` beside ``system``: what its gain is measured from."""
+    others = [name for name in systems if name not in (system, CHANCE, FUSED)]
     return max(others, key=lambda name: systems[name][metric]["value"])
 
 
-def comparison(baseline: str, metric: str, difference: dict[str, float], p_value: float) -> dict[str, Any]:
-    """Return how the fine-tuned system compares with ``baseline``: by its difference, with an interval."""
+def comparison(
+    baseline: str, metric: str, difference: dict[str, float], p_value: float, *, system: str = FINE_TUNED
+) -> dict[str, Any]:
+    """Return how ``system`` compares with ``baseline``: by its difference, with an interval."""
     return {
-        "system": FINE_TUNED,
+        "system": system,
         "baseline": baseline,
         "metric": metric,
         "difference": difference,

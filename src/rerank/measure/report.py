@@ -3,59 +3,68 @@
 ``python -m rerank.measure.report --evaluation data/evaluation.json``
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from rerank.command import run
-from rerank.errors import UserError
+from rerank.json_file import read_json
 from rerank.measure.by_task import MEASURING
 from rerank.systems.registry import SYSTEMS
 
 
 def report(evaluation: dict[str, Any]) -> str:
-    """Return the sizes, a table with a row a system, and the comparison below it."""
+    """Return the sizes, a table with a row a system, and the comparisons below it; of cold lists too where they are."""
     measuring = MEASURING[evaluation["task"]]
     main, *more = measuring.headings
-    measured_by_all = [set(measured) for measured in evaluation["systems"].values()]
-    others = [metric for metric in more if all(metric in measured for measured in measured_by_all)]
-    rows = []
-    for system, measured in evaluation["systems"].items():
-        span = f"{measured[main]['low']:.3f} to {measured[main]['high']:.3f}"
-        values = [f"{measured[metric]['value']:.3f}" for metric in others]
-        rows.append([SYSTEMS[system].label, f"{measured[main]['value']:.3f}", span, *values])
-    headings = ["", measuring.headings[main], "95 % interval", *(measuring.headings[metric] for metric in others)]
-    comparison = evaluation["comparison"]
+    systems, cold = evaluation["systems"], evaluation.get("cold", {})
+    others = [metric for metric in more if all(metric in measured for measured in systems.values())]
+    columns = {
+        measuring.headings[main]: {name: f"{values[main]['value']:.3f}" for name, values in systems.items()},
+        "95 % interval": {name: _span(values[main]) for name, values in systems.items()},
+        "cold": {name: f"{values[main]['value']:.3f}" for name, values in cold.get("systems", {}).items()},
+        **{
+            measuring.headings[metric]: {name: f"{values[metric]['value']:.3f}" for name, values in systems.items()}
+            for metric in others
+        },
+        "books": {name: f"{shown['different_books']}" for name, shown in evaluation.get("shown", {}).items()},
+        "readers": {
+            name: f"{shown['readers']:.1f}" for name, shown in evaluation.get("shown", {}).items() if "readers" in shown
+        },
+    }
+    filled = {heading: cells for heading, cells in columns.items() if cells}
+    rows = [[SYSTEMS[name].label, *(cells.get(name, "-") for cells in filled.values())] for name in systems]
+    table = tabulate(rows, ["", *filled], "plain", colalign=["left", *["right"] * len(filled)], disable_numparse=True)
+    comparisons = [
+        f"{lists}{_compared(measured[kind], measuring.headings)}"
+        for lists, measured in (("", evaluation), ("cold lists: ", cold))
+        for kind in ("comparison", "fusion")
+        if kind in measured
+    ]
+    sizes = [measuring.sizes(evaluation)]
+    if cold:
+        sizes.append("cold, with books that training has never seen: " + measuring.sizes(cold))
+    words = ["books: different ones in all top tens; readers: of training, who liked one of these in the mean"]
+    return "\n".join([*sizes, table, *(words if "shown" in evaluation else []), *comparisons])
+
+
+def _span(measured: dict[str, float]) -> str:
+    return f"{measured['low']:.3f} to {measured['high']:.3f}"
+
+
+def _compared(comparison: dict[str, Any], headings: Mapping[str, str]) -> str:
     gain = comparison["difference"]
-    table = tabulate(
-        rows, headings, "plain", colalign=["left", *["right"] * (len(headings) - 1)], disable_numparse=True
+    return (
+        f"{SYSTEMS[comparison['system']].label} against {SYSTEMS[comparison['baseline']].label}: "
+        f"{headings[comparison['metric']]} {gain['value']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f}), "
+        f"p = {comparison['p_value']:.4f}"
     )
-    return "\n".join(
-        [
-            measuring.sizes(evaluation),
-            table,
-            f"{SYSTEMS[comparison['system']].label} against {SYSTEMS[comparison['baseline']].label}: "
-            f"{measuring.headings[comparison['metric']]} {gain['value']:+.3f} ({gain['low']:+.3f} to "
-            f"{gain['high']:+.3f}), p = {comparison['p_value']:.4f}",
-        ]
-    )
-
-
-def read(evaluation: Path) -> dict[str, Any]:
-    """Return the content of data/evaluation.json.
-
-    Raises:
-        UserError: when it is not there.
-    """
-    if not evaluation.is_file():
-        raise UserError(f"{evaluation}: no such file: run `dvc repro`, or `dvc pull` to fetch an earlier result")
-    return json.loads(evaluation.read_text(encoding="utf-8"))
 
 
 def main(*, evaluation: Path) -> None:
-    print(report(read(evaluation)))
+    print(report(read_json(evaluation)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import pandas as pd
 
 from rerank.errors import UserError
 from rerank.files import replacing
-from rerank.systems.registry import CHANCE, FINE_TUNED, SYSTEMS, named
+from rerank.lists import COLD
+from rerank.systems.registry import CHANCE, FINE_TUNED, FUSED, SYSTEMS, named
 
 PREFIX = "score/"
 KEYS = ("user_id", "book_id", "label")
@@ -35,9 +36,14 @@ def scores_of(table: pd.DataFrame, system: str) -> npt.NDArray[np.float64]:
     return table[column(system)].to_numpy(dtype=np.float64)
 
 
+def keys_of(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns `KEYS`, and the one that says which list a row belongs to where there is one."""
+    return pairs[[*KEYS, *([COLD] if COLD in pairs else [])]]
+
+
 def score_table(pairs: pd.DataFrame, scores: Mapping[str, npt.ArrayLike]) -> pd.DataFrame:
-    """Return `KEYS` of ``pairs`` and a column for each system's scores."""
-    return pairs[list(KEYS)].assign(**{column(system): values for system, values in scores.items()})
+    """Return `keys_of` the pairs and a column for each system's scores."""
+    return keys_of(pairs).assign(**{column(system): values for system, values in scores.items()})
 
 
 def write(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -81,7 +87,7 @@ def read(folders: Sequence[Path]) -> tuple[pd.DataFrame | None, pd.DataFrame]:
 
 
 def joined(tables: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
-    """Join score tables of the same pairs: `KEYS`, then the systems in the order of the registry.
+    """Join score tables of the same pairs: their keys, then the systems in the order of the registry.
 
     Args:
         tables: by the file that each comes from, for the messages.
@@ -100,7 +106,7 @@ def joined(tables: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
                 raise UserError(f"{file}: column '{column(system)}' is in another of the tables too: score it once")
             found[column(system)] = other[column(system)]
     ordered = {column(system): found[column(system)] for system in SYSTEMS if column(system) in found}
-    return table[list(KEYS)].assign(**ordered)
+    return keys_of(table).assign(**ordered)
 
 
 def check_rows(table: pd.DataFrame, pairs: pd.DataFrame, *, file: Path, other: Path) -> None:
@@ -133,7 +139,7 @@ def check_comparable(table: pd.DataFrame) -> None:
         UserError: when it lacks the fine-tuned model, or has no other system.
     """
     systems = systems_of(table)
-    others = [name for name in SYSTEMS if name not in (FINE_TUNED, CHANCE)]
+    others = [name for name in SYSTEMS if name not in (FINE_TUNED, CHANCE, FUSED)]
     if CHANCE in systems:
         raise UserError(f"--scores: '{column(CHANCE)}' is no scored system: it follows from the lists, leave it out")
     if FINE_TUNED not in systems:

@@ -75,6 +75,7 @@ def train_bi_encoder(
     *,
     base: Path,
     loss: str,
+    validation_metric: str,
     seed: int,
     bi_encoder_lr: float,
     bi_encoder_epochs: float,
@@ -88,6 +89,7 @@ def train_bi_encoder(
     Args:
         pairs, validation_pairs: frames with the columns of `rerank.data.pairs`; a label above 0 is a positive.
         loss: one of `LOSSES`.
+        validation_metric: one of `rerank.measure.quality.QUALITIES`.
         warmup: share of the steps, 0 to 1, over which the learning rate rises from 0.
         record: called with a name, its value and the step.
         The other arguments are explained in params.yaml.
@@ -104,7 +106,7 @@ def train_bi_encoder(
     validation = Validation(
         pairs=validation_pairs,
         scorer=lambda model: cosines(model, contexts, texts, precision=precision),
-        metric="average_precision",
+        metric=validation_metric,
         system=f"bi_encoder_{loss}",
         advice=COLLAPSED_BI_ENCODER,
         record=record,

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from rerank.errors import UserError
 from rerank.files import replacing
-from rerank.json_file import write_json
+from rerank.json_file import read_json, write_json
 from rerank.tasks import TASKS
 
 SCORING = "scoring.json"
@@ -57,20 +57,6 @@ def write_model(folder: Path, model: Any, *, how: Scoring, params: Mapping[str, 
         model.save_pretrained(str(unfinished), create_model_card=False)
         how.write(unfinished)
         write_json(unfinished / TRAINING, {"params": params, "cut_pairs": cut_pairs}, exact=True)
-
-
-def read_json(path: Path) -> Any:
-    """Return what a JSON file of a model folder holds.
-
-    Raises:
-        UserError: when it is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file: run `dvc repro` to train the model") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}): get the model again") from None
 
 
 def read_scoring(folder: Path, *, otherwise: Scoring | None = None) -> Scoring:

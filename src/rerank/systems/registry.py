@@ -6,11 +6,13 @@ A leaf without torch: its scorers are named, and imported when they score.
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from rerank.errors import UserError
 
 FINE_TUNED = "cross_encoder"
 CHANCE = "chance"
+FUSED = "fused"
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,11 @@ class System:
         label: what tables and pictures call it.
         colour: its colour in every picture. #D55E00 is no system's: it marks what is worse, or best.
         scorer: ``module:function`` of ``score(pairs, source, *, max_length, precision) -> scores | None``: one score a
-            row of ``pairs``, higher is better, or None where this system does not exist. None: nothing to compute.
+            row of ``pairs``, higher is better, or None where this system does not exist. None: it follows
+            from the lists (evaluate) or from other systems (fuse).
         source: what it scores with, in words; None when the pairs alone are enough.
+        knows_warm_only: whether it knows only books that training readers have met.
+        headline: whether `dvc metrics show` shows it where it has to choose; the printed table has all.
         may_tie: whether it may score all candidates alike for good reason; models never do.
     """
 
@@ -32,23 +37,31 @@ class System:
     colour: str
     scorer: str | None
     source: str | None = None
+    knows_warm_only: bool = False
+    headline: bool = True
     may_tie: bool = False
 
 
 BI_ENCODER, CROSS_ENCODER = "rerank.systems.bi_encoder:score", "rerank.systems.cross_encoder:score"
-MODEL = "model folder"
+NEIGHBOURS = "rerank.systems.neighbours"
+MODEL, TABLES = "model folder", "folder of neighbours"
+READERS: dict[str, Any] = {"knows_warm_only": True, "may_tie": True}
 SYSTEMS = {
     system.name: system
     for system in (
-        System(CHANCE, "chance", "#8c8c8c", None),
-        System("popularity", "popularity", "#E69F00", "rerank.systems.popularity:score", "table", may_tie=True),
+        System(CHANCE, "chance", "#8c8c8c", None, headline=False),
+        System("popularity", "popularity", "#E69F00", "rerank.systems.popularity:score", "table", **READERS),
+        System("item_knn", "item-kNN", "#661100", f"{NEIGHBOURS}:item_knn", TABLES, **READERS),
+        System("ease", "EASE", "#DDAA33", f"{NEIGHBOURS}:ease", TABLES, headline=False, **READERS),
         System("bm25", "BM25", "#CC79A7", "rerank.systems.bm25:score", may_tie=True),
-        System("bi_encoder", "bi-encoder", "#009E73", BI_ENCODER, MODEL),
+        System("bi_encoder", "bi-encoder", "#009E73", BI_ENCODER, MODEL, headline=False),
+        System("bi_encoder_tuned", "tuned bi-encoder", "#117733", BI_ENCODER, MODEL),
         System("bi_encoder_cosine", "bi-encoder, cosine loss", "#882255", BI_ENCODER, MODEL),
         System("bi_encoder_contrastive", "bi-encoder, contrastive loss", "#999933", BI_ENCODER, MODEL),
         System("bi_encoder_ranking", "bi-encoder, ranking loss", "#332288", BI_ENCODER, MODEL),
         System("untuned_cross_encoder", "untuned cross-encoder", "#56B4E9", f"{CROSS_ENCODER}_untuned", MODEL),
         System(FINE_TUNED, "cross-encoder", "#0072B2", CROSS_ENCODER, MODEL),
+        System(FUSED, "fused", "#111111", None),
     )
 }
 

@@ -9,7 +9,7 @@ from rerank.errors import UserError
 from rerank.model.folder import SCORING
 from rerank.model.scores import BROKEN_WEIGHTS, COLLAPSED, COLLAPSED_BI_ENCODER, check_scores
 from rerank.systems.distinct import Scores
-from rerank.systems.registry import CHANCE, FINE_TUNED, named, scorer
+from rerank.systems.registry import FINE_TUNED, named, scorer
 
 
 def sources(systems: Sequence[str]) -> dict[str, Path | None]:
@@ -23,8 +23,8 @@ def sources(systems: Sequence[str]) -> dict[str, Path | None]:
         name, equals, path = text.partition("=")
         where = f"--systems {text}"
         system = named(name, where=where)
-        if name == CHANCE:
-            raise UserError(f"{where}: chance is computed from the lists by evaluate: leave it out")
+        if system.scorer is None:
+            raise UserError(f"{where}: {name} is computed from what other systems and lists give: leave it out")
         if name in found:
             raise UserError(f"{where}: {name} is named twice: name it once")
         if system.source is None and equals:

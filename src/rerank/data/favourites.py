@@ -1,0 +1,65 @@
+"""The catalogue by its titles: which books a context names as favourites, and which book a text is."""
+
+from collections.abc import Sequence
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from rerank.data import leaks
+
+COLUMNS = ("book_id", "title", "text", "cold")
+UNKNOWN = ""
+
+
+def _titled(column: str, title_pattern: str | None) -> str:
+    """Return the SQL expressions for the title's words, see `leaks`, and the MD5 of a column of texts."""
+    title = "NULL::VARCHAR" if title_pattern is None else leaks.title(column, title_pattern)
+    return f"{title} AS title, md5({column}) AS text"
+
+
+def catalogue(books: pd.DataFrame, *, title_pattern: str | None) -> pd.DataFrame:
+    """Return `COLUMNS` of each book, sorted by book_id: the title's words, or null, and the MD5 of the text.
+
+    Args:
+        books: frame with book_id, book_text and cold, one row a book.
+        title_pattern: see `leaks.named_title`; None: no title is known.
+    """
+    connection = duckdb.connect()
+    connection.register("books", books)
+    rows = f"SELECT book_id, {_titled('book_text', title_pattern)}, cold FROM books ORDER BY book_id"
+    return connection.sql(rows).df()
+
+
+def found(contexts: Sequence[str], catalogue: pd.DataFrame) -> pd.DataFrame:
+    """Return the books that each context names: ``context``, its place in ``contexts``, and ``book_id``, sorted.
+
+    Args:
+        contexts: texts.
+        catalogue: see `catalogue`. A book is named by its whole title, see `leaks`; of the same title all are found.
+    """
+    connection = duckdb.connect()
+    connection.register("contexts", pd.DataFrame({"number": range(len(contexts)), "context": list(contexts)}))
+    connection.register("catalogue", catalogue)
+    named = leaks.favourites("SELECT number, context FROM contexts")
+    return connection.sql(
+        f"SELECT DISTINCT number AS context, book_id FROM ({named}) JOIN catalogue ON favourite = title ORDER BY ALL"
+    ).df()
+
+
+def books_of(texts: Sequence[str], catalogue: pd.DataFrame, *, title_pattern: str | None) -> npt.NDArray[np.object_]:
+    """Return the id of the book that each text is, `UNKNOWN` for one that is not in the catalogue, shape (texts,).
+
+    The same text decides, or else the same title; of several books with it the first by id.
+    """
+    connection = duckdb.connect()
+    connection.register("texts", pd.DataFrame({"number": range(len(texts)), "candidate": list(texts)}))
+    connection.register("catalogue", catalogue)
+    rows = connection.sql(f"""
+        WITH candidates AS (SELECT number, {_titled("candidate", title_pattern)} FROM texts)
+        SELECT coalesce(
+            (SELECT min(book_id) FROM catalogue WHERE catalogue.text = candidates.text),
+            (SELECT min(book_id) FROM catalogue WHERE catalogue.title = candidates.title), '{UNKNOWN}')
+        FROM candidates ORDER BY number""").fetchall()
+    return np.array([book for (book,) in rows], dtype=object)

@@ -1,0 +1,135 @@
+"""Co-reading: which books the readers of a context's favourites liked as well. Item-kNN and EASE, fitted in seconds.
+
+Both are one table of neighbours: how much a favourite speaks for another book. Neither reads a text but the titles by
+which a favourite is found, so a book that no training reader has liked scores 0, and so do all where no favourite is
+known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from rerank.data.favourites import found
+
+# Neighbours kept of a book, the strongest: it bounds the memory at a million books.
+NEIGHBOURS = 200
+# EASE inverts a dense matrix of the books with most readers, in fp32: 0.4 GB and half a minute at this number.
+EASE_BOOKS = 10_000
+# Rows of a similarity matrix that are computed at a time.
+BLOCK = 1_000
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Who liked what, in training alone.
+
+    Attributes:
+        books: ids, shape (books,), sorted.
+        liked: 1 where a reader liked a book, shape (readers, books).
+    """
+
+    books: npt.NDArray[np.object_]
+    liked: sparse.csr_array
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> Self:
+        """Build it from a frame with user_id and book_id, in which a pair may occur more than once."""
+        rows = rows[["user_id", "book_id"]].drop_duplicates()
+        book, books = pd.factorize(rows["book_id"], sort=True)
+        user, users = pd.factorize(rows["user_id"], sort=True)
+        ones = np.ones(len(rows), dtype=np.float32)
+        liked = sparse.csr_array((ones, (user, book)), shape=(len(users), len(books)))
+        return cls(np.asarray(books, dtype=object), liked)
+
+
+def _strongest(weights: npt.NDArray[np.float32], books: npt.NDArray[np.intp]) -> sparse.coo_array:
+    """Return the `NEIGHBOURS` largest of each row by size, without the book itself; ``books`` are the rows' numbers."""
+    weights[np.arange(len(books)), books] = 0
+    kept = min(NEIGHBOURS, weights.shape[1])
+    column = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, :kept]
+    row = np.repeat(np.arange(len(books)), kept)
+    value = weights[row, column.ravel()]
+    some = value != 0
+    return sparse.coo_array((value[some], (row[some], column.ravel()[some])), shape=weights.shape)
+
+
+def item_knn(interactions: Interactions, *, exponent: float, shrinkage: float) -> sparse.csr_array:
+    """Return the similarity of each book with its strongest neighbours, shape (books, books).
+
+    Common readers / ((readers of one x readers of the other)^exponent + shrinkage): with 0.5 and 0 the cosine (Sarwar
+    et al. 2001), shrunk as by Bell & Koren 2007. A larger exponent takes more from books that everybody reads.
+    """
+    liked = interactions.liked.astype(np.float32)
+    readers = np.maximum(liked.sum(axis=0), 1).astype(np.float32)
+    columns = liked.tocsc()
+    blocks = []
+    for start in range(0, len(readers), BLOCK):
+        books = np.arange(start, min(start + BLOCK, len(readers)))
+        common = (columns[:, books].T @ liked).toarray()
+        norm = np.outer(readers[books], readers) ** np.float32(exponent) + np.float32(shrinkage)
+        blocks.append(_strongest(common / norm, books))
+    return sparse.vstack(blocks, format="csr")
+
+
+def ease(interactions: Interactions, *, regularisation: float) -> sparse.csr_array:
+    """Return the weights of EASE (Steck 2019), the strongest of each book, shape (books, books).
+
+    B = I - P / diag(P) with P = (liked' liked + regularisation I)^-1: the linear model that predicts every book of a
+    reader from the others. Of more than `EASE_BOOKS` books those with the most readers have weights.
+    """
+    readers = interactions.liked.sum(axis=0)
+    chosen = np.sort(np.argsort(-readers, kind="stable")[:EASE_BOOKS])
+    liked = interactions.liked[:, chosen].astype(np.float64)
+    gram = (liked.T @ liked).toarray()
+    gram[np.diag_indices_from(gram)] += regularisation
+    inverse = np.linalg.inv(gram)
+    weights = (-inverse / np.diag(inverse)).astype(np.float32)
+    found = _strongest(weights, np.arange(len(chosen)))
+    shape = (len(readers), len(readers))
+    return sparse.csr_array((found.data, (chosen[found.row], chosen[found.col])), shape=shape)
+
+
+def scores(
+    contexts: Sequence[str],
+    books: Sequence[str],
+    *,
+    catalogue: pd.DataFrame,
+    known: npt.NDArray[np.object_],
+    neighbours: sparse.csr_array,
+) -> npt.NDArray[np.float64] | None:
+    """Return how much the favourites of each context speak for a book, shape (pairs,): the sum of their weights.
+
+    Args:
+        contexts, books: of each pair: the context, and the id of the book.
+        catalogue: see `rerank.data.favourites.catalogue`.
+        known: ids of the books that ``neighbours`` has, sorted.
+
+    Returns:
+        0 for a book that is not known; None when no favourite of any context is known.
+    """
+    context, distinct = pd.factorize(np.asarray(contexts, dtype=object))
+    favourites = vectors(list(distinct), catalogue=catalogue, known=known)
+    if favourites.nnz == 0:
+        return None
+    book = pd.Index(known).get_indexer(np.asarray(books, dtype=object))
+    rows = np.flatnonzero(book >= 0)
+    by_book = neighbours.T.tocsr()
+    values = np.zeros(len(book))
+    for start in range(0, len(rows), 100 * BLOCK):
+        some = rows[start : start + 100 * BLOCK]
+        values[some] = favourites[context[some]].multiply(by_book[book[some]]).sum(axis=1)
+    return values
+
+
+def vectors(contexts: Sequence[str], *, catalogue: pd.DataFrame, known: npt.NDArray[np.object_]) -> sparse.csr_array:
+    """Return 1 where a context names a known book, shape (contexts, known)."""
+    named = found(contexts, catalogue)
+    book = pd.Index(known).get_indexer(named["book_id"].to_numpy(dtype=object))
+    some = book >= 0
+    ones = np.ones(some.sum(), dtype=np.float32)
+    return sparse.csr_array((ones, (named["context"].to_numpy()[some], book[some])), shape=(len(contexts), len(known)))

@@ -1,0 +1,112 @@
+"""Fitting item-kNN and EASE: every setting of a small grid on what training readers liked, the best on validation."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from rerank.data import favourites as known
+from rerank.lists import warm
+from rerank.measure.quality import quality
+from rerank.systems import coreading
+
+METRIC = "ndcg@10"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Co-reading, fitted.
+
+    Attributes:
+        books: ids of the books that somebody liked, shape (books,), sorted.
+        catalogue: see `rerank.data.favourites.catalogue`.
+        neighbours: system → its weights, shape (books, books).
+        chosen: what a person may want to know: each system's setting and its validation metric, and how many
+            favourites were found.
+    """
+
+    books: npt.NDArray[np.object_]
+    catalogue: pd.DataFrame
+    neighbours: dict[str, sparse.csr_array]
+    chosen: dict[str, Any]
+
+
+def fit(
+    train: pd.DataFrame,
+    validation: pd.DataFrame,
+    interactions: pd.DataFrame,
+    books: pd.DataFrame,
+    *,
+    title_pattern: str | None,
+    item_knn_exponents: Sequence[float],
+    item_knn_shrinkages: Sequence[float],
+    ease_regularisations: Sequence[float],
+) -> Fitted:
+    """Fit both systems to what the training readers liked: their clean positives, and the favourites they name.
+
+    Args:
+        train, validation: frames with `rerank.data.pairs.COLUMNS`.
+        interactions: user_id and book_id of all clean positives of the training readers.
+        books: book_id, book_text and cold of every book; cold ones are no reader's favourite here.
+        title_pattern: see `rerank.data.leaks.named_title`; None: no favourite is found.
+        The lists are the settings to try, see `coreading`.
+
+    Raises:
+        UserError: when validation can't be measured.
+    """
+    catalogue = known.catalogue(books, title_pattern=title_pattern)
+    readers = train[["user_id", "user_ctx"]].drop_duplicates().reset_index(drop=True)
+    named = known.found(readers["user_ctx"].tolist(), catalogue)
+    favourites = pd.DataFrame(
+        {"user_id": readers["user_id"].to_numpy()[named["context"]], "book_id": named["book_id"].to_numpy()}
+    )
+    favourites = favourites[~favourites["book_id"].isin(books.loc[books["cold"], "book_id"])]
+    liked = coreading.Interactions.of(pd.concat([interactions, favourites], ignore_index=True))
+    watched = warm(validation)
+    of_knn = product(item_knn_exponents, item_knn_shrinkages)
+    settings: dict[str, tuple[Callable[..., sparse.csr_array], list[dict[str, float]]]] = {
+        "item_knn": (coreading.item_knn, [{"exponent": one, "shrinkage": other} for one, other in of_knn]),
+        "ease": (coreading.ease, [{"regularisation": one} for one in ease_regularisations]),
+    }
+    neighbours: dict[str, sparse.csr_array] = {}
+    chosen: dict[str, Any] = {"title_pattern": title_pattern}
+    for system, (function, tried) in settings.items():
+        neighbours[system], chosen[system] = _best(system, function, tried, liked, watched, catalogue)
+    contexts = validation["user_ctx"].drop_duplicates().tolist()
+    chosen["favourites_found_per_context"] = {
+        "train": len(named) / len(readers),
+        "validation": len(known.found(contexts, catalogue)) / len(contexts),
+    }
+    return Fitted(liked.books, catalogue, neighbours, chosen)
+
+
+def _best(
+    system: str,
+    function: Callable[..., sparse.csr_array],
+    settings: Sequence[dict[str, float]],
+    liked: coreading.Interactions,
+    watched: pd.DataFrame,
+    catalogue: pd.DataFrame,
+) -> tuple[sparse.csr_array, dict[str, float]]:
+    """Return the weights with the best validation metric, the first of equal ones, and their setting."""
+    best: tuple[float, sparse.csr_array, dict[str, float]] | None = None
+    for setting in settings:
+        weights = function(liked, **setting)
+        values = coreading.scores(
+            watched["user_ctx"].tolist(),
+            watched["book_id"].tolist(),
+            catalogue=catalogue,
+            known=liked.books,
+            neighbours=weights,
+        )
+        value = quality(METRIC, watched, np.zeros(len(watched)) if values is None else values, split="validation")
+        print(f"{system} {setting}: validation {METRIC} {value:.4f}", flush=True)
+        if best is None or value > best[0]:
+            best = value, weights, {**setting, f"validation_{METRIC}": value}
+    assert best is not None, "there is at least one setting"
+    return best[1], best[2]
