@@ -1,14 +1,15 @@
-# repro: the whole pipeline · experiments: what was tried · test · lint · bench: how fast · lock: renew the requirements.
+# repro: the whole pipeline · experiments: what was tried · seeds: the noise of training · test · lint · bench: how fast ·
+# lock: renew the requirements.
 # Each makes the virtual environment first; test, lint and bench add the tools, test and bench Ray and OpenVINO.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = PATH="$$(cd "$(VENV)" && pwd)/bin:$$PATH"
 
-.PHONY: repro experiments test lint bench lock environment tools extras
+.PHONY: repro experiments seeds test lint bench lock environment tools extras
 
 repro: environment
 	@$(RUN) dvc repro
-	@$(RUN) PYTHONPATH=src python -m rerank.measure.report --evaluation data/evaluation.json
+	@$(RUN) PYTHONPATH=src python -m rerank.measure.report --evaluation data/evaluation.json --seeds data/seeds.json
 	@echo "plots: $$(ls plots/*/*.png | tr '\n' ' ')"
 
 # Experiment, nDCG@10 and the params that differ, without the hashes of data and code and the other metrics.
@@ -16,6 +17,11 @@ EXPERIMENTS = dvc exp show --no-pager --only-changed --keep 'ndcg@10.cross_encod
 	--drop 'Created|.*[./]|gain|p$$|validation|rows|users'
 experiments: environment
 	@$(RUN) $(EXPERIMENTS)
+
+# How far the seed of training alone moves the result: two trainings more.
+SEEDS ?= 1 2
+seeds: environment
+	@$(RUN) PYTHONPATH=src python -m rerank.measure.seeds --seeds $(SEEDS) --output data/seeds.json
 
 test: tools extras
 	@$(RUN) python -m pytest

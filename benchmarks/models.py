@@ -157,7 +157,7 @@ def train_stock(base: Path, pairs: pd.DataFrame, clock: Clock, *, log_every: int
             save_strategy="no",
             report_to="none",
         )
-        loss = chosen.make(model)
+        loss = chosen.make(model, 0.0)
         CrossEncoderTrainer(model=model, args=args, train_dataset=data, loss=loss, callbacks=[clock]).train()
     return model
 

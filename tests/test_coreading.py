@@ -170,7 +170,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     write_project()
-    main(split=Path("split"), sampled=Path("sampled"), coreading=Path("coreading"))
+    main(split=Path("split"), sampled=Path("sampled"), coreading=Path("coreading"), teacher=Path("teacher.parquet"))
     return tmp_path
 
 
@@ -182,7 +182,7 @@ def scored(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
 def test_the_stage_writes_the_same_bytes_again_and_its_folder_ranks(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in Path("coreading").iterdir()}
     assert before.keys() == {"books.parquet", "catalogue.parquet", "item_knn.parquet", "ease.parquet", "chosen.json"}
-    main(split=Path("split"), sampled=Path("sampled"), coreading=Path("coreading"))
+    main(split=Path("split"), sampled=Path("sampled"), coreading=Path("coreading"), teacher=Path("teacher.parquet"))
     assert {path.name: path.read_bytes() for path in Path("coreading").iterdir()} == before
     test = lists(["t0", "t1"], [4, 7])
     for system, values in scored(test).items():
@@ -201,3 +201,33 @@ def test_books_that_nobody_has_read_score_0_and_so_does_a_context_without_a_know
 
 def test_a_text_without_titles_has_no_co_reading() -> None:
     assert fitted(title_pattern=None).chosen["favourites_found_per_context"]["train"] == 0
+
+
+@pytest.mark.parametrize(("exponent", "shrinkage"), [(0.5, 0.0), (0.6, 4.0)])
+def test_a_teacher_says_what_item_knn_would_say_without_the_reader(exponent: float, shrinkage: float) -> None:
+    train = lists(["u0", "u1", "u2"], [2, 5, 8])
+    train["user_ctx"] += " by Nobody; Book 4 by Somebody"
+    names = favourites.catalogue(catalogue(), title_pattern=TITLE_PATTERN)
+    named = pd.DataFrame({"user_id": ["u0", "u1", "u2"] * 2, "book_id": ["b2", "b5", "b8", "b4", "b4", "b4"]})
+    rows = pd.concat([liked(), named], ignore_index=True)
+    settings = {"exponent": exponent, "shrinkage": shrinkage}
+    found = coreading.taught(train, Interactions.of(rows), catalogue=names, **settings)
+    for user in ("u0", "u1", "u2"):
+        others = Interactions.of(rows[rows["user_id"] != user])
+        own = train[train["user_id"] == user]
+        expected = coreading.scores(
+            own["user_ctx"].tolist(),
+            own["book_id"].tolist(),
+            catalogue=names,
+            known=others.books,
+            neighbours=item_knn(others, **settings),
+        )
+        np.testing.assert_allclose(found[train["user_id"] == user], expected, rtol=1e-4)
+
+
+def test_the_teacher_is_standardised_within_the_list_of_each_training_reader() -> None:
+    teacher = fitted().teacher
+    assert teacher.columns.tolist() == ["user_id", "book_id", "teacher"] and len(teacher) == 90
+    by_reader = teacher.groupby("user_id")["teacher"]
+    assert by_reader.mean().abs().max() < 1e-6 and (by_reader.std(ddof=0) - 1).abs().max() < 1e-6
+    assert not fitted(title_pattern=None).teacher["teacher"].any()

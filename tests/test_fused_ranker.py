@@ -32,7 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, cross_encoder: Path, tiny_b
         patch.chdir(folder)
         patch.delenv("DVC_STAGE", raising=False)
         test_coreading.write_project()
-        coreading(split=Path("split"), sampled=Path("sampled"), coreading=Path("coreading"))
+        coreading(
+            split=Path("split"), sampled=Path("sampled"), coreading=Path("coreading"), teacher=Path("teacher.parquet")
+        )
         popularity = (
             test_coreading.liked()["book_id"].value_counts().rename_axis("book_id").reset_index(name="positives")
         )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,8 +13,29 @@ from sentence_transformers.cross_encoder import losses
 from torch import nn
 
 from rerank.errors import UserError
+from rerank.model.encoder import build
 from rerank.model.fine_tuning import train
-from rerank.model.losses import LOSSES, loss_named
+from rerank.model.losses import LOSSES, loss_named, whole_lists
+
+TRAINING: dict[str, Any] = {
+    "seed": 1,
+    "max_grade": 1,
+    "lr": 1e-3,
+    "head_lr": 1e-3,
+    "epochs": 2,
+    "batch_size": 12,
+    "warmup": 0.0,
+    "dropout": 0.0,
+    "max_length": 24,
+    "teacher_weight": 0.0,
+    "symmetric": False,
+    "validation_metric": "ndcg@10",
+    "precision": "fp32",
+    "eval_every": 50,
+    "patience": 9,
+    "record": lambda *_: None,
+    "loss": "lambda",
+}
 
 
 def uneven_lists() -> pd.DataFrame:
@@ -42,37 +64,58 @@ def test_an_added_loss_trains_and_no_step_of_lists_holds_more_than_batch_size(
             steps.append([len(one) for one in labels])
             return super().forward(inputs, labels, **more)
 
-    def make(model: CrossEncoder) -> nn.Module:
+    def make(model: CrossEncoder, teacher_weight: float) -> nn.Module:
         return Watched(model, mini_batch_size=-1)
 
     monkeypatch.setitem(LOSSES, "watched", replace(LOSSES["listnet"], make=make))
     pairs = uneven_lists()
-    train(
-        pairs,
-        pairs,
-        base=base,
-        seed=1,
-        max_grade=1,
-        lr=1e-3,
-        head_lr=1e-3,
-        epochs=2,
-        batch_size=12,
-        warmup=0.0,
-        dropout=0.0,
-        max_length=24,
-        loss="watched",
-        symmetric=False,
-        validation_metric="ndcg@10",
-        precision="fp32",
-        eval_every=50,
-        patience=9,
-        record=lambda *_: None,
-    )
+    train(pairs, pairs, base=base, **{**TRAINING, "loss": "watched"})
     sizes = sorted(pairs.groupby("user_id").size())
     first = steps[: len(steps) // 2]
     assert len(steps) % 2 == 0 and sorted(size for step in first for size in step) == sizes
     assert all(sum(step) <= 12 or step == [20] for step in steps)
     assert max(len(step) for step in steps) > 1
+
+
+@pytest.fixture(scope="module")
+def model(base: Path) -> CrossEncoder:
+    return build(base, max_length=24, dropout=0.0, seed=1)
+
+
+def step(pairs: pd.DataFrame) -> tuple[tuple[list, list], list[torch.Tensor]]:
+    rows = whole_lists(pairs, max_grade=1, symmetric=False)
+    return (rows["user_ctx"], rows["texts"]), [torch.tensor(labels) for labels in rows["label"]]
+
+
+@pytest.mark.parametrize("name", ["lambda", "listnet"])
+def test_a_teacher_adds_the_cross_entropy_with_its_softmax_where_it_says_something(
+    model: CrossEncoder, name: str
+) -> None:
+    pairs = uneven_lists()
+    teacher = pairs["book_id"].str[1:].astype(float) - 1
+    plain = LOSSES[name].make(model, 0.0)(*step(pairs))
+    silent = LOSSES[name].make(model, 0.5)(*step(pairs.assign(teacher=0.0)))
+    assert silent.item() == pytest.approx(plain.item(), rel=1e-6)
+    some = pairs["user_id"] < "u03"
+    taught = LOSSES[name].make(model, 0.5)(*step(pairs.assign(teacher=teacher.where(some, 0.0))))
+    terms = []
+    for _, rows in pairs[some].groupby("user_id"):
+        texts = list(zip(rows["user_ctx"], rows["book_text"], strict=True))
+        logits = torch.tensor(model.predict(texts, activation_fn=nn.Identity()))
+        said = torch.softmax(2 * torch.tensor(teacher[rows.index].to_numpy(), dtype=torch.float32), dim=0)
+        terms.append(-(said * torch.log_softmax(logits, dim=0)).sum().item())
+    assert taught.item() == pytest.approx(plain.item() + 0.5 * sum(terms) / len(terms), rel=1e-4)
+
+
+def test_labels_that_say_nothing_are_no_hindrance_to_a_teacher(base: Path) -> None:
+    """Labels at random, and a teacher who always prefers even books: that is what the model learns."""
+    pairs = uneven_lists()
+    even = pairs["book_id"].str[1:].astype(int) % 2 == 0
+    pairs = pairs.assign(label=(pairs.index * 7 % 3 == 0).astype(int), teacher=even.map({True: 1.0, False: -1.0}))
+    trained, _ = train(pairs, pairs, base=base, **{**TRAINING, "epochs": 40, "lr": 5e-3, "teacher_weight": 9.0})
+    texts = list(zip(pairs["user_ctx"], pairs["book_text"], strict=True))
+    scores = pd.Series(trained.predict(texts))
+    assert scores[even].mean() > scores[~even].mean()
 
 
 def names(known: Iterable[str]) -> str:

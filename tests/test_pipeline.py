@@ -163,6 +163,18 @@ def test_queued_experiments_run_can_be_compared_and_applied(project: Path) -> No
     go_back(project)
 
 
+def test_another_seed_of_training_changes_what_is_trained_alone_and_leaves_the_workspace(project: Path) -> None:
+    make = "make --no-print-directory --old-file=environment VENV=$(dirname $(dirname $(which python)))"
+    printed = command(project, f"{make} seeds SEEDS=7")
+    assert "over 2 seeds of training: cross-encoder" in printed
+    seeds = json.loads((project / "data/seeds.json").read_text())["ndcg@10"]
+    moved = {system for system, (now, other) in seeds.items() if now != other}
+    assert "cross_encoder" in moved <= {"cross_encoder", "bi_encoder_tuned", "fused"}
+    assert command(project, "git status --porcelain").strip() == "?? data/seeds.json"
+    assert "over 2 seeds of training" in command(project, f"{make} repro")
+    (project / "data/seeds.json").unlink()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

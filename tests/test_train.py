@@ -44,6 +44,7 @@ PARAMS: dict[str, Any] = {
     "dropout": 0.0,
     "max_length": 24,
     "loss": "binary_cross_entropy",
+    "teacher_weight": 0.0,
     "symmetric": False,
     "validation_metric": "ndcg@10",
     "precision": "fp32",
@@ -453,12 +454,12 @@ def test_some_users_are_whole_and_chosen_by_hash() -> None:
 def test_losses_take_all_candidates_of_a_step_at_once(base: Path) -> None:
     model = build(base, max_length=24, dropout=0.0, seed=1)
     for name in ("lambda", "listnet"):
-        assert LOSSES[name].make(model).mini_batch_size == -1
+        assert LOSSES[name].make(model, 0.0).mini_batch_size == -1
 
 
 def write_project(folder: Path, **changes: object) -> list[str]:
     """Write what the train stage reads: params.yaml, dvc.yaml and a split; return the keys that it declares."""
-    keys = {**PARAMS, "task": "ranking", "validation_users": None, "eval_every": 2, **changes}
+    keys = {**PARAMS, "training_seed": 1, "task": "ranking", "validation_users": None, "eval_every": 2, **changes}
     del keys["symmetric"], keys["validation_metric"]
     yaml = YAML()
     yaml.dump(keys, folder / "params.yaml")
@@ -508,32 +509,36 @@ def test_two_processes_follow_the_curve_of_one_and_only_the_first_writes(tmp_pat
 
 
 @pytest.fixture
-def run_stage(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def run_stage(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Give what runs the stage in a folder of its own; all that it writes is called after ``name``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_STAGE", raising=False)
 
-    def run(name: str) -> None:
+    def run(name: str, teacher: Path | None = None) -> None:
         outputs = {"model": Path(name), "metrics": Path(f"{name}.json"), "curves": Path(f"{name}-curves")}
-        main(split=Path("split"), base=base, **outputs)
+        main(split=Path("split"), base=base, teacher=teacher, **outputs)
 
     return run
 
 
-def test_the_same_run_writes_the_same_model_metrics_and_curves(
-    tmp_path: Path, run_stage: Callable[[str], None]
+def test_the_same_run_writes_the_same_model_metrics_and_curves_and_a_teacher_changes_them(
+    tmp_path: Path, run_stage: Callable[..., None]
 ) -> None:
-    write_project(tmp_path, dropout=0.1, epochs=0.5, loss="lambda")
+    write_project(tmp_path, dropout=0.1, epochs=0.5, loss="lambda", teacher_weight=0.5)
+    pairs = toy_pairs(12)[["user_id", "book_id"]]
+    pairs[1:].assign(teacher=1.0).to_parquet("teacher.parquet")  # the first pair has none
     hashes = []
-    for name in ("one", "two"):
-        run_stage(name)
+    for name, teacher in (("one", Path("teacher.parquet")), ("two", Path("teacher.parquet")), ("untaught", None)):
+        run_stage(name, teacher=teacher)
         made = [path for path in tmp_path.rglob("*") if path.is_file() and f"/{name}" in str(path)]
         hashes.append({str(f).replace(name, ""): hashlib.sha256(f.read_bytes()).hexdigest() for f in made})
     assert hashes[0] == hashes[1] and len(hashes[0]) > 10
+    weights = next(name for name in hashes[0] if name.endswith("model.safetensors"))
+    assert hashes[0][weights] != hashes[2][weights]
 
 
 def test_an_unknown_loss_stops_the_stage_before_it_reads_anything(
-    tmp_path: Path, run_stage: Callable[[str], None]
+    tmp_path: Path, run_stage: Callable[..., None]
 ) -> None:
     write_project(tmp_path, loss="hinge")
     shutil.rmtree(tmp_path / "split")
@@ -542,7 +547,7 @@ def test_an_unknown_loss_stops_the_stage_before_it_reads_anything(
 
 
 def test_the_folder_of_the_stage_says_how_it_scores_and_plain_cross_encoder_opens_it(
-    tmp_path: Path, run_stage: Callable[[str], None], base: Path
+    tmp_path: Path, run_stage: Callable[..., None], base: Path
 ) -> None:
     """In fp32, though the base is stored in bf16."""
     keys = write_project(tmp_path, epochs=0.5)

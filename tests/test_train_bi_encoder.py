@@ -98,7 +98,7 @@ def test_the_stage_writes_a_bi_encoder_in_fp32_one_metric_and_the_curves(
 ) -> None:
     base = tiny_bert(tmp_path / "base", words=WORDS)
     BertModel.from_pretrained(base).to(torch.bfloat16).save_pretrained(base)
-    keys = {"seed": 1, "bi_encoder_lr": 2e-3, "bi_encoder_epochs": 1, "bi_encoder_batch_size": 8}
+    keys = {"training_seed": 1, "bi_encoder_lr": 2e-3, "bi_encoder_epochs": 1, "bi_encoder_batch_size": 8}
     keys |= {"warmup": 0.1, "precision": "fp32", "task": "duplicates"}
     (tmp_path / "params.yaml").write_text(json.dumps(keys))
     (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"train_bi_encoder": {"params": list(keys)}}}))

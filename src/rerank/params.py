@@ -106,6 +106,7 @@ class Join(Params):
 
 class Train(Params):
     seed: int = Field(ge=0, le=2**32 - 1)
+    training_seed: int = Field(ge=0, le=2**32 - 1)
     task: Literal["ranking", "similarity", "duplicates"]
     max_grade: int = Field(ge=1, le=30)
     lr: float = Field(gt=0, le=1)
@@ -116,6 +117,7 @@ class Train(Params):
     dropout: float = Field(ge=0, le=0.9)
     max_length: int = Field(ge=8, le=8192)
     loss: str = Field(min_length=1)
+    teacher_weight: float = Field(0.0, ge=0)
     precision: Literal["auto", "fp32", "bf16"]
     eval_every: int = Field(ge=1)
     patience: int = Field(ge=1)
@@ -123,7 +125,7 @@ class Train(Params):
 
 
 class TrainBiEncoder(Params):
-    seed: int = Field(ge=0, le=2**32 - 1)
+    training_seed: int = Field(ge=0, le=2**32 - 1)
     task: Literal["ranking", "similarity", "duplicates"]
     bi_encoder_lr: float = Field(gt=0, le=1)
     bi_encoder_epochs: float = Field(gt=0)

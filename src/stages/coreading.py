@@ -13,10 +13,11 @@ from rerank.systems import neighbours
 from rerank.systems.fitting import fit
 
 
-def main(*, split: Path, sampled: Path, coreading: Path) -> None:
+def main(*, split: Path, sampled: Path, coreading: Path, teacher: Path) -> None:
     """Read the training and validation readers, interactions.parquet and SAMPLED/books.parquet; write COREADING.
 
-    chosen.json says which setting was best on validation.
+    Its chosen.json says which setting was best on validation. TEACHER gets what item-kNN says of each training pair
+    without its reader.
     """
     params = declared(CoReading, "coreading")
     train, validation, interactions = (
@@ -27,6 +28,8 @@ def main(*, split: Path, sampled: Path, coreading: Path) -> None:
         partial.mkdir()
         neighbours.write(partial, books=fitted.books, catalogue=fitted.catalogue, neighbours=fitted.neighbours)
         write_json(partial / "chosen.json", fitted.chosen)
+    with replacing(teacher) as partial:
+        fitted.teacher.to_parquet(partial, index=False)
 
 
 if __name__ == "__main__":

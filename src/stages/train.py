@@ -15,19 +15,25 @@ from rerank.lists import warm
 from rerank.model.fine_tuning import train
 from rerank.model.folder import Scoring, write_model
 from rerank.model.lengths import share_longer
-from rerank.model.losses import loss_named
+from rerank.model.losses import TEACHER, loss_named
 from rerank.model.training import Curves, is_writer, some_users
 from rerank.params import Train
 from rerank.params_file import declared
 from rerank.tasks import TASKS
 
 
-def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path) -> None:
-    """Read train.parquet and validation.parquet; write model, metrics and curves, in one of the processes alone."""
+def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path, teacher: Path | None = None) -> None:
+    """Read train.parquet and validation.parquet; write model, metrics and curves, in one of the processes alone.
+
+    TEACHER, a table, has scores of the training pairs that are learnt beside the labels.
+    """
     params = declared(Train, "train")
     task = TASKS[params.task]
     loss_named(params.loss, symmetric=task.symmetric)
     pairs = pd.read_parquet(split / "train.parquet")
+    if teacher is not None:
+        taught = pairs.merge(pd.read_parquet(teacher), on=["user_id", "book_id"], how="left", validate="one_to_one")
+        pairs = taught.fillna({TEACHER: 0.0})
     validation_pairs = pd.read_parquet(split / "validation.parquet")
     recorded = Curves()
     trained, validation = train(
@@ -37,7 +43,8 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path) -
         symmetric=task.symmetric,
         validation_metric=task.validation_metric,
         record=recorded.record,
-        **params.model_dump(exclude={"task", "validation_users"}),
+        seed=params.training_seed,
+        **params.model_dump(exclude={"task", "validation_users", "seed", "training_seed"}),
     )
     if not is_writer():
         return

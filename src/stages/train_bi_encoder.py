@@ -31,7 +31,8 @@ def main(*, loss_name: str, split: Path, base: Path, model: Path, metrics: Path,
         loss=loss_name,
         validation_metric=TASKS[params.task].validation_metric,
         record=recorded.record,
-        **params.model_dump(exclude={"task"}),
+        seed=params.training_seed,
+        **params.model_dump(exclude={"task", "training_seed"}),
     )
     with replacing(model) as unfinished:
         trained.save_pretrained(str(unfinished), create_model_card=False)

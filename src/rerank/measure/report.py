@@ -12,6 +12,7 @@ from tabulate import tabulate
 from rerank.command import run
 from rerank.json_file import read_json
 from rerank.measure.by_task import MEASURING
+from rerank.measure.seeds import summary
 from rerank.systems.registry import SYSTEMS
 
 
@@ -63,8 +64,12 @@ def _compared(comparison: dict[str, Any], headings: Mapping[str, str]) -> str:
     )
 
 
-def main(*, evaluation: Path) -> None:
-    print(report(read_json(evaluation)))
+def main(*, evaluation: Path, seeds: Path | None = None) -> None:
+    """Print the table, and the noise of training where SEEDS, what `rerank.measure.seeds` writes, is there."""
+    measured = read_json(evaluation)
+    print(report(measured))
+    if seeds is not None and seeds.is_file():
+        print(*summary(read_json(seeds), measured["systems"]["cross_encoder"]["ndcg@10"]["value"]), sep="\n")
 
 
 if __name__ == "__main__":

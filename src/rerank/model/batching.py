@@ -57,7 +57,7 @@ class WholeLists(DefaultBatchSampler):
     another fall into fewer, the fullest are halved, and where into more, the last are left out.
 
     Args:
-        dataset: one list a row, with its labels in the column ``label``.
+        dataset: one list a row, in the column ``texts``.
         pairs: of a batch, at most, unless one list alone is longer.
         batch_size: lists in each batch when several processes train: they share only batches of one size, and
             ``drop_last`` is true then.
@@ -66,7 +66,7 @@ class WholeLists(DefaultBatchSampler):
     def __init__(self, dataset: Any, *, pairs: int, **kwargs: Any) -> None:
         super().__init__(dataset, **kwargs)
         self.pairs = pairs
-        self.sizes = np.array([len(labels) for labels in dataset["label"]])
+        self.sizes = np.array([len(texts) for texts in dataset["texts"]])
         self.length = len(self._packed(0))
 
     def _packed(self, epoch: int) -> list[list[int]]:

@@ -7,7 +7,7 @@ import pandas as pd
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 
 from rerank.model.encoder import build, head_parameters
-from rerank.model.losses import loss_named
+from rerank.model.losses import TEACHER, loss_named
 from rerank.model.scores import COLLAPSED, score
 from rerank.model.tokens import tokenize_once
 from rerank.model.training import Record, Schedule, Validation, arguments, is_writer, make_deterministic
@@ -28,6 +28,7 @@ def train(
     dropout: float,
     max_length: int,
     loss: str,
+    teacher_weight: float,
     symmetric: bool,
     validation_metric: str,
     precision: str,
@@ -38,7 +39,7 @@ def train(
     """Fine-tune the model in ``base`` and return it with its best weights, and what validation saw.
 
     Args:
-        pairs, validation_pairs: frames with the columns of `rerank.data.pairs`.
+        pairs, validation_pairs: frames with the columns of `rerank.data.pairs`; ``pairs`` may have `TEACHER` too.
         base: model folder in Hub layout; one without a head gets a new one.
         lr, head_lr: peak learning rates of the pretrained layers and of the head.
         warmup: share of the steps, 0 to 1, over which the learning rates rise from 0.
@@ -54,6 +55,8 @@ def train(
     chosen = loss_named(loss, symmetric=symmetric)
     make_deterministic(seed)
     model = build(base, max_length=max_length, dropout=dropout, seed=seed)
+    if teacher_weight == 0:
+        pairs = pairs.drop(columns=TEACHER, errors="ignore")
     data = chosen.rows(pairs, max_grade=max_grade, symmetric=symmetric)
     rows_per_step, sampler = chosen.steps(data, batch_size)
     contexts, texts = validation_pairs["user_ctx"].tolist(), validation_pairs["book_text"].tolist()
@@ -88,7 +91,7 @@ def train(
             model=model,
             args=args,
             train_dataset=data,
-            loss=chosen.make(model),
+            loss=chosen.make(model, teacher_weight if TEACHER in pairs else 0.0),
             evaluator=validation,
             callbacks=[Schedule(validation, patience=patience)],
         )

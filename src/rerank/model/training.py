@@ -156,7 +156,8 @@ def arguments(
         "per_device_train_batch_size": rows_per_step,
         "accelerator_config": {"split_batches": True},
         "dataloader_drop_last": processes() > 1,
-        "learning_rate_mapping": {f"^model\\.{re.escape(name)}$": head_lr for name in head},
+        # The model is a module of the loss, or of a loss in the loss.
+        "learning_rate_mapping": {rf"^(?:\w+\.)?model\.{re.escape(name)}$": head_lr for name in head},
         "weight_decay": WEIGHT_DECAY,
         "use_cpu": device == "cpu",
         "bf16": resolve_precision(precision, device) == "bf16",

@@ -29,10 +29,11 @@ class Interactions:
     """Who liked what, in training alone.
 
     Attributes:
-        books: ids, shape (books,), sorted.
+        readers, books: ids, shape (readers,) and (books,), sorted.
         liked: 1 where a reader liked a book, shape (readers, books).
     """
 
+    readers: npt.NDArray[np.object_]
     books: npt.NDArray[np.object_]
     liked: sparse.csr_array
 
@@ -44,7 +45,7 @@ class Interactions:
         user, users = pd.factorize(rows["user_id"], sort=True)
         ones = np.ones(len(rows), dtype=np.float32)
         liked = sparse.csr_array((ones, (user, book)), shape=(len(users), len(books)))
-        return cls(np.asarray(books, dtype=object), liked)
+        return cls(np.asarray(users, dtype=object), np.asarray(books, dtype=object), liked)
 
 
 def _strongest(weights: npt.NDArray[np.float32], books: npt.NDArray[np.intp]) -> sparse.coo_array:
@@ -92,6 +93,47 @@ def ease(interactions: Interactions, *, regularisation: float) -> sparse.csr_arr
     found = _strongest(weights, np.arange(len(chosen)))
     shape = (len(readers), len(readers))
     return sparse.csr_array((found.data, (chosen[found.row], chosen[found.col])), shape=shape)
+
+
+def taught(
+    pairs: pd.DataFrame,
+    interactions: Interactions,
+    *,
+    catalogue: pd.DataFrame,
+    exponent: float,
+    shrinkage: float,
+) -> npt.NDArray[np.float64]:
+    """Return the item-kNN score of each training pair as if its reader were none, shape (pairs,).
+
+    The reader's own liking is taken out of the common readers and of the readers of both books: it is what the score
+    has to predict.
+
+    Args:
+        pairs: of training readers: user_id, book_id, user_ctx.
+        interactions: of all training readers, their favourites among them.
+        catalogue: see `rerank.data.favourites.catalogue`.
+        exponent, shrinkage: see `item_knn`.
+    """
+    context, distinct = pd.factorize(pairs["user_ctx"])
+    favourites = vectors(list(distinct), catalogue=catalogue, known=interactions.books)
+    book = pd.Index(interactions.books).get_indexer(pairs["book_id"].to_numpy(dtype=object))
+    reader = pd.Index(interactions.readers).get_indexer(pairs["user_id"].to_numpy(dtype=object))
+    rows = np.flatnonzero((book >= 0) & (reader >= 0))
+    counts = interactions.liked.sum(axis=0)
+    readers_of = interactions.liked.T.tocsr()
+    values = np.zeros(len(pairs))
+    for start in range(0, len(rows), 10 * BLOCK):
+        some = rows[start : start + 10 * BLOCK]
+        named = favourites[context[some]].tocoo()
+        row, favourite = some[named.row], named.col
+        other = favourite != book[row]
+        row, favourite = row[other], favourite[other]
+        own = np.asarray(interactions.liked[reader[row], book[row]]).ravel()
+        own_favourite = np.asarray(interactions.liked[reader[row], favourite]).ravel()
+        common = readers_of[favourite].multiply(readers_of[book[row]]).sum(axis=1) - own * own_favourite
+        readers = np.maximum(counts[favourite] - own_favourite, 1) * np.maximum(counts[book[row]] - own, 1)
+        values += np.bincount(row, weights=common / (readers**exponent + shrinkage), minlength=len(pairs))
+    return values
 
 
 def scores(

@@ -11,9 +11,10 @@ import pandas as pd
 from scipy import sparse
 
 from rerank.data import favourites as known
-from rerank.lists import warm
+from rerank.lists import numbers, warm
 from rerank.measure.quality import quality
 from rerank.systems import coreading
+from rerank.systems.fusion import standardised
 
 METRIC = "ndcg@10"
 
@@ -26,6 +27,8 @@ class Fitted:
         books: ids of the books that somebody liked, shape (books,), sorted.
         catalogue: see `rerank.data.favourites.catalogue`.
         neighbours: system → its weights, shape (books, books).
+        teacher: user_id, book_id and teacher: of each training pair the score of item-kNN without the reader, see
+            `coreading.taught`, standardised within the reader's list.
         chosen: what a person may want to know: each system's setting and its validation metric, and how many
             favourites were found.
     """
@@ -33,6 +36,7 @@ class Fitted:
     books: npt.NDArray[np.object_]
     catalogue: pd.DataFrame
     neighbours: dict[str, sparse.csr_array]
+    teacher: pd.DataFrame
     chosen: dict[str, Any]
 
 
@@ -82,7 +86,10 @@ def fit(
         "train": len(named) / len(readers),
         "validation": len(known.found(contexts, catalogue)) / len(contexts),
     }
-    return Fitted(liked.books, catalogue, neighbours, chosen)
+    knn = {name: chosen["item_knn"][name] for name in ("exponent", "shrinkage")}
+    lessons = coreading.taught(train, liked, catalogue=catalogue, **knn)
+    teacher = train[["user_id", "book_id"]].assign(teacher=standardised(lessons, numbers(train)))
+    return Fitted(liked.books, catalogue, neighbours, teacher, chosen)
 
 
 def _best(

@@ -1,0 +1,82 @@
+"""How far the seed of training alone moves the result: the noise of training, beside that of the readers.
+
+``python -m rerank.measure.seeds --seeds 1 2 --output data/seeds.json`` runs the pipeline once more a seed as a DVC
+experiment in a folder of its own, and writes each system's mean nDCG@10 by seed, the present result's among them.
+"""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rerank.command import run
+from rerank.errors import UserError
+from rerank.json_file import read_json, write_json
+from rerank.systems.registry import FINE_TUNED, FUSED, SYSTEMS
+
+METRICS = Path("metrics/test.json")
+PARAM = "training_seed"
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return the mean, the standard deviation (of a sample), the lowest and the highest of two values or more."""
+    return {
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)),
+        "lowest": float(min(values)),
+        "highest": float(max(values)),
+    }
+
+
+def summary(seeds: Mapping[str, Any], now: float) -> list[str]:
+    """Return the lines that the report adds: the spread over training seeds.
+
+    Args:
+        seeds: what `main` writes.
+        now: the fine-tuned model's present nDCG@10: seeds of another run say nothing about this one.
+    """
+    values = seeds["ndcg@10"]
+    if not any(abs(value - now) < 1e-6 for value in values[FINE_TUNED]):
+        return ["data/seeds.json is of another run: `make seeds` measures the noise of training again"]
+    lines = []
+    for system in ("bi_encoder_tuned", FINE_TUNED, FUSED):
+        if system in values:
+            found = spread(values[system])
+            lines.append(
+                f"over {len(values[system])} seeds of training: {SYSTEMS[system].label} {found['mean']:.3f}, "
+                f"standard deviation {found['deviation']:.3f} ({found['lowest']:.3f} to {found['highest']:.3f})"
+            )
+    return lines
+
+
+def _experiment(seed: str) -> dict[str, Any]:
+    """Run the pipeline with another seed of training, away from the workspace, and return what it measured."""
+    name = f"seed-{seed}"
+    for words in (["exp", "remove", name], ["exp", "run", "--temp", "--name", name, "-S", f"{PARAM}={seed}"]):
+        done = subprocess.run(["dvc", *words], check=False, capture_output=words[1] == "remove")
+        if done.returncode and words[1] == "run":
+            raise UserError(f"dvc exp run -S {PARAM}={seed} failed, see above: correct it, then repeat")
+    shown = subprocess.run(["dvc", "exp", "show", "--json"], check=True, capture_output=True, text=True).stdout
+    for entry in json.loads(shown.splitlines()[0]):
+        for experiment in entry.get("experiments") or []:
+            if experiment["name"] == name:
+                return experiment["revs"][0]["data"]["metrics"][str(METRICS)]["data"]
+    raise AssertionError(f"experiment {name} ran and is not shown")
+
+
+def main(*, seeds: list[str], output: Path) -> None:
+    """Run an experiment a seed; write OUTPUT."""
+    for seed in seeds:
+        if not seed.isdecimal():
+            raise UserError(f"--seeds {seed}: is no whole number: give some, such as 1 2")
+    measured = [read_json(METRICS), *(_experiment(seed) for seed in seeds)]
+    systems = measured[0]["ndcg@10"]
+    write_json(output, {"ndcg@10": {system: [one["ndcg@10"][system] for one in measured] for system in systems}})
+    print(*summary(read_json(output), systems[FINE_TUNED]), sep="\n")
+
+
+if __name__ == "__main__":
+    run(main)

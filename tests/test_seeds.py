@@ -1,0 +1,31 @@
+"""The noise of training: what the report says of it, and of seeds that belong to another run."""
+
+from pathlib import Path
+
+import pytest
+
+from rerank.errors import UserError
+from rerank.measure.seeds import main, spread, summary
+
+SEEDS = {"ndcg@10": {"cross_encoder": [0.5, 0.52, 0.54], "fused": [0.6, 0.61, 0.65], "bm25": [0.4, 0.4, 0.4]}}
+
+
+def test_the_spread_is_that_of_a_sample() -> None:
+    assert spread([1.0, 2.0, 3.0]) == {"mean": 2.0, "deviation": 1.0, "lowest": 1.0, "highest": 3.0}
+
+
+def test_the_report_gives_the_spread_of_what_is_trained() -> None:
+    assert summary(SEEDS, 0.5) == [
+        "over 3 seeds of training: cross-encoder 0.520, standard deviation 0.020 (0.500 to 0.540)",
+        "over 3 seeds of training: fused 0.620, standard deviation 0.026 (0.600 to 0.650)",
+    ]
+
+
+def test_seeds_of_another_run_say_nothing_about_this_one() -> None:
+    (line,) = summary(SEEDS, 0.51)
+    assert "another run" in line and "make seeds" in line
+
+
+def test_a_seed_is_a_whole_number() -> None:
+    with pytest.raises(UserError, match="--seeds one: is no whole number"):
+        main(seeds=["one"], output=Path("seeds.json"))
