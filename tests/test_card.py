@@ -30,7 +30,8 @@ def write_card(folder: Path, *, how: Scoring, systems: dict[str, dict[str, objec
     (folder / "model/training.json").write_text(json.dumps({"params": params, "cut_pairs": cut_pairs}))
     (folder / "training.json").write_text(json.dumps({"validation_ndcg@10": 0.51234}))
     (folder / "evaluation.json").write_text(json.dumps({"systems": systems}))
-    paths = {name: folder / f"{name}.json" for name in ("training", "evaluation")}
+    (folder / "weights.json").write_text(json.dumps({"weights": {"item_knn": 1.304, "cross_encoder": 0.62}}))
+    paths = {name: folder / f"{name}.json" for name in ("training", "evaluation", "weights")}
     main(split=folder / "split", model=folder / "model", card=folder / "card.md", **paths)
     return (folder / "card.md").read_text(encoding="utf-8")
 
@@ -45,6 +46,7 @@ def test_the_card_tells_counts_params_metrics_use_and_limits(tmp_path: Path) -> 
         "Best on validation: ndcg@10 0.5123.",
         "| cross_encoder | 0.500 (0.400 to 0.600) |",
         "| bm25 | 0.200 |",
+        "| item_knn | 1.30 |",
         "longer than 24 tokens are cut (25.0% of the training pairs)",
         "## Intended use",
         "## Limits",

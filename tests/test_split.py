@@ -134,7 +134,7 @@ def run_stage(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_stage_writes_three_splits_and_popularity_and_the_same_bytes_again(tmp_path: Path) -> None:
+def test_the_stage_writes_three_splits_and_what_training_readers_liked_and_the_same_bytes_again(tmp_path: Path) -> None:
     project(tmp_path, readers(60))
     outputs = []
     for _ in range(2):
@@ -142,7 +142,11 @@ def test_the_stage_writes_three_splits_and_popularity_and_the_same_bytes_again(t
         assert result.returncode == 0, result.stderr
         outputs.append({path.name: path.read_bytes() for path in (tmp_path / "data/split").iterdir()})
     assert outputs[0] == outputs[1]
-    assert sorted(outputs[0]) == ["popularity.parquet", "test.parquet", "train.parquet", "validation.parquet"]
+    files = ["interactions.parquet", "popularity.parquet", "test.parquet", "train.parquet", "validation.parquet"]
+    assert sorted(outputs[0]) == files
+    liked, counts = (pd.read_parquet(tmp_path / f"data/split/{name}") for name in files[:2])
+    assert set(liked["user_id"]) == set(pd.read_parquet(tmp_path / "data/split/train.parquet")["user_id"])
+    assert counts.set_index("book_id")["positives"].to_dict() == liked["book_id"].value_counts().to_dict()
     assert pd.read_parquet(tmp_path / "data/split/test.parquet")["label"].dtype == "int32"
 
 

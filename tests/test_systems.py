@@ -12,7 +12,7 @@ import pytest
 from rerank.errors import UserError
 from rerank.systems.bm25 import bm25
 from rerank.systems.popularity import popularity
-from rerank.systems.registry import CHANCE, SYSTEMS, scorer
+from rerank.systems.registry import CHANCE, FUSED, SYSTEMS, scorer
 from rerank.systems.scoring import score, sources
 
 BOOKS = [
@@ -41,7 +41,7 @@ def test_every_system_has_a_label_and_a_colour_of_its_own_and_a_scorer_that_is_t
     for name, system in SYSTEMS.items():
         assert name == system.name and re.fullmatch("#[0-9A-Fa-f]{6}", system.colour)
         assert system.colour.upper() != "#D55E00"
-        assert name == CHANCE or callable(scorer(system))
+        assert name in (CHANCE, FUSED) or callable(scorer(system))
 
 
 def test_popularity_counts_training_positives_and_gives_unseen_books_0():
@@ -124,8 +124,10 @@ def test_systems_are_named_with_the_path_that_they_score_with(tmp_path):
 @pytest.mark.parametrize(
     ("systems", "words"),
     [
-        (["bm26"], "--systems bm26: no system is called 'bm26': the systems are chance, popularity, bm25"),
+        (["bm26"], "--systems bm26: no system is called 'bm26': the systems are chance, popularity, item_knn"),
         (["chance"], "--systems chance: chance is computed"),
+        (["fused"], "--systems fused: fused is computed"),
+        (["item_knn"], "--systems item_knn: item_knn needs a folder of neighbours: write item_knn=PATH"),
         (["bm25", "bm25"], "--systems bm25: bm25 is named twice"),
         (["bm25=models"], "--systems bm25=models: bm25 scores with the pairs alone"),
         (["bi_encoder"], "--systems bi_encoder: bi_encoder needs a model folder: write bi_encoder=PATH"),

@@ -40,7 +40,7 @@ model.rank("{context}", ["{text}"])
 
 Best on validation: {validation}.
 
-{test}
+{test}{fusion}
 
 ## Intended use
 
@@ -52,6 +52,11 @@ Pairs longer than {max_length} tokens are cut{cut}. Texts unlike those of the tr
 the training pairs, and whatever bias made it, is learnt with everything else. Not for decisions about people.
 """
 
+FUSION = """
+
+The model is part of a fusion: scores standardised within a list, weighed by what ranks best on validation:
+
+"""
 RANKING = """\
 Re-ranking some tens or hundreds of candidates for one text, in texts of the form that it was trained on. Compare
 scores within one list only: they are not probabilities."""
@@ -109,6 +114,7 @@ def model_card(
     cut_pairs: float,
     validation: Mapping[str, float],
     evaluation: Mapping[str, Any],
+    weights: Mapping[str, float],
 ) -> str:
     """Return the card as Markdown.
 
@@ -118,6 +124,7 @@ def model_card(
         params: the params that it was trained with, by key.
         cut_pairs: the share of the training pairs that were cut, 0 to 1.
         validation: what the train stage measured: ``validation_METRIC``.
+        weights: of each system in the fusion that the model is part of; empty where there is none.
         evaluation: ``systems``: system → metric → ``mean`` or ``value``, ``low`` and ``high``.
     """
     context, text = EXAMPLES[scoring.task]
@@ -130,6 +137,9 @@ def model_card(
         params=_table(("param", "value"), list(params.items())),
         validation=", ".join(f"{metric} {value:.4f}" for metric, value in measured.items()),
         test=_measured(evaluation),
+        fusion=FUSION + _table(("system", "weight"), [(name, f"{one:.2f}") for name, one in weights.items()])
+        if weights
+        else "",
         use=RANKING if scoring.task == "ranking" else JUDGING.format(max_grade=scoring.max_grade),
         max_length=scoring.max_length,
         cut=f" ({cut_pairs:.1%} of the training pairs)",

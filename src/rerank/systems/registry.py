@@ -61,7 +61,7 @@ SYSTEMS = {
         System("bi_encoder_ranking", "bi-encoder, ranking loss", "#332288", BI_ENCODER, MODEL),
         System("untuned_cross_encoder", "untuned cross-encoder", "#56B4E9", f"{CROSS_ENCODER}_untuned", MODEL),
         System(FINE_TUNED, "cross-encoder", "#0072B2", CROSS_ENCODER, MODEL),
-        System(FUSED, "fused", "#111111", None),
+        System(FUSED, "fusion", "#111111", None),
     )
 }
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from rerank.files import replacing
 from rerank.measure.intervals import is_finding
-from rerank.systems.registry import CHANCE, FINE_TUNED, SYSTEMS
+from rerank.systems.registry import CHANCE, FINE_TUNED, FUSED, SYSTEMS
 
 # No system has it: what is worse, or the one best point.
 MARK = "#D55E00"
@@ -106,15 +106,19 @@ def legend_beside(axes: Axes, title: str | None = None) -> None:
     axes.legend(title=title, loc="upper left", bbox_to_anchor=(1.01, 1), reverse=True, alignment="left")
 
 
+def _other(comparison: Mapping[str, Any]) -> str:
+    return "single system" if comparison["system"] == FUSED else "baseline"
+
+
 def verdict(comparison: Mapping[str, Any], *, verb: str) -> str:
-    """Return a title: what the interval and the test say of the fine-tuned system and the best other one."""
+    """Return a title: what the interval and the test say of a system and the best other one."""
     difference, p_value = comparison["difference"], comparison["p_value"]
     words = "cannot be told apart from"
     if is_finding(comparison):
         words = f"{verb} better than" if difference["value"] > 0 else f"{verb} worse than"
     shown = f"p = {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
     return (
-        f"The {label(comparison['system'])} {words} the best baseline, {label(comparison['baseline'])}\n"
+        f"The {label(comparison['system'])} {words} the best {_other(comparison)}, {label(comparison['baseline'])}\n"
         f"difference {difference['value']:+.3f}, 95 % interval {difference['low']:+.3f} to {difference['high']:+.3f}, "
         f"{shown}"
     )

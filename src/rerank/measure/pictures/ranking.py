@@ -50,7 +50,7 @@ def draw(
     pictures = {
         "ndcg": intervals(
             points["ndcg"],
-            verdict(evaluation["comparison"], verb="ranks"),
+            verdict(evaluation.get("fusion", evaluation["comparison"]), verb="ranks"),
             f"{HEADINGS[MAIN]}: mean over lists with its 95 % interval (higher is better)",
             from_zero=True,
         ),
