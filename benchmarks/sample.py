@@ -45,6 +45,7 @@ PARAMS: dict[str, Any] = {
     "eval_negatives": 90,
     "validation_share": 0.1,
     "test_share": 0.1,
+    "cold_books_share": 0.0,  # as in the notebook
     "title_pattern": "^Title: ([^|]+)",
 }
 
