@@ -99,7 +99,7 @@ def test_lists_of_one_length_have_the_batches_of_the_trainers_own_sampler(
             save_strategy="no",
             report_to="none",
         )
-        loss = LOSSES["lambda"].make(model)
+        loss = LOSSES["lambda"].make(model, 0.0)
         forward = loss.forward
         loss.forward = lambda inputs, *rest, name=name, forward=forward, **more: (
             seen[name].append(list(inputs[0])) or forward(inputs, *rest, **more)

@@ -76,7 +76,7 @@ def go_back(project: Path) -> None:
 
 def test_every_output_is_there_and_in_git_or_in_the_cache(project: Path) -> None:
     measured = json.loads((project / "metrics/test.json").read_text())
-    headlines = {"popularity", "item_knn", "bm25", "bi_encoder_tuned", "cross_encoder", "fused"}
+    headlines = {"item_knn", "bi_encoder_tuned", "cross_encoder", "fused"}
     assert set(measured["ndcg@10"]) == headlines
     assert set(json.loads((project / "data/evaluation.json").read_text())["cold"]["systems"]) > headlines
     assert json.loads((project / "data/sampled/counts.json").read_text())["raw"]["rows"] == 480
@@ -168,8 +168,7 @@ def test_another_seed_of_training_changes_what_is_trained_alone_and_leaves_the_w
     printed = command(project, f"{make} seeds SEEDS=7")
     assert "over 2 seeds of training: cross-encoder" in printed
     seeds = json.loads((project / "data/seeds.json").read_text())["ndcg@10"]
-    moved = {system for system, (now, other) in seeds.items() if now != other}
-    assert "cross_encoder" in moved <= {"cross_encoder", "bi_encoder_tuned", "fused"}
+    assert seeds["cross_encoder"][0] != seeds["cross_encoder"][1] and len(set(seeds["item_knn"])) == 1
     assert command(project, "git status --porcelain").strip() == "?? data/seeds.json"
     assert "over 2 seeds of training" in command(project, f"{make} repro")
     (project / "data/seeds.json").unlink()

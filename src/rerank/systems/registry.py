@@ -50,10 +50,12 @@ SYSTEMS = {
     system.name: system
     for system in (
         System(CHANCE, "chance", "#8c8c8c", None, headline=False),
-        System("popularity", "popularity", "#E69F00", "rerank.systems.popularity:score", "table", **READERS),
+        System(
+            "popularity", "popularity", "#E69F00", "rerank.systems.popularity:score", "table", headline=False, **READERS
+        ),
         System("item_knn", "item-kNN", "#661100", f"{NEIGHBOURS}:item_knn", TABLES, **READERS),
-        System("ease", "EASE", "#DDAA33", f"{NEIGHBOURS}:ease", TABLES, headline=False, **READERS),
-        System("bm25", "BM25", "#CC79A7", "rerank.systems.bm25:score", may_tie=True),
+        System("ease", "EASE", "#6A3D9A", f"{NEIGHBOURS}:ease", TABLES, headline=False, **READERS),
+        System("bm25", "BM25", "#CC79A7", "rerank.systems.bm25:score", headline=False, may_tie=True),
         System("bi_encoder", "bi-encoder", "#009E73", BI_ENCODER, MODEL, headline=False),
         System("bi_encoder_tuned", "tuned bi-encoder", "#117733", BI_ENCODER, MODEL),
         System("bi_encoder_cosine", "bi-encoder, cosine loss", "#882255", BI_ENCODER, MODEL),
