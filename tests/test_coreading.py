@@ -231,3 +231,17 @@ def test_the_teacher_is_standardised_within_the_list_of_each_training_reader() -
     by_reader = teacher.groupby("user_id")["teacher"]
     assert by_reader.mean().abs().max() < 1e-6 and (by_reader.std(ddof=0) - 1).abs().max() < 1e-6
     assert not fitted(title_pattern=None).teacher["teacher"].any()
+
+
+def test_nobody_who_liked_anything_is_no_error() -> None:
+    nothing = fit(
+        lists(["u0"], [2]).assign(user_ctx="?"),
+        lists(["v0"], [2]),
+        liked().iloc[:0],
+        catalogue(),
+        **PARAMS,
+    )
+    assert len(nothing.books) == 0 and nothing.neighbours["ease"].shape == nothing.neighbours["item_knn"].shape == (
+        0,
+        0,
+    )

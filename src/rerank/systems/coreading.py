@@ -20,7 +20,7 @@ from rerank.data.favourites import found
 NEIGHBOURS = 200
 # EASE inverts a dense matrix of the books with most readers, in fp32: 0.4 GB and half a minute at this number.
 EASE_BOOKS = 10_000
-# Rows of a similarity matrix that are computed at a time.
+# Rows of a matrix that are computed at a time.
 BLOCK = 1_000
 
 
@@ -48,15 +48,13 @@ class Interactions:
         return cls(np.asarray(users, dtype=object), np.asarray(books, dtype=object), liked)
 
 
-def _strongest(weights: npt.NDArray[np.float32], books: npt.NDArray[np.intp]) -> sparse.coo_array:
-    """Return the `NEIGHBOURS` largest of each row by size, without the book itself; ``books`` are the rows' numbers."""
-    weights[np.arange(len(books)), books] = 0
-    kept = min(NEIGHBOURS, weights.shape[1])
-    column = np.argsort(-np.abs(weights), axis=1, kind="stable")[:, :kept]
-    row = np.repeat(np.arange(len(books)), kept)
-    value = weights[row, column.ravel()]
-    some = value != 0
-    return sparse.coo_array((value[some], (row[some], column.ravel()[some])), shape=weights.shape)
+def _strongest(weights: sparse.coo_array) -> sparse.csr_array:
+    """Return the `NEIGHBOURS` largest of each row by size; of equal ones the first."""
+    order = np.lexsort((weights.col, -np.abs(weights.data), weights.row))
+    row = weights.row[order]
+    first = np.searchsorted(row, np.arange(weights.shape[0]))
+    kept = order[np.arange(len(row)) - first[row] < NEIGHBOURS]
+    return sparse.csr_array((weights.data[kept], (weights.row[kept], weights.col[kept])), shape=weights.shape)
 
 
 def item_knn(interactions: Interactions, *, exponent: float, shrinkage: float) -> sparse.csr_array:
@@ -66,15 +64,17 @@ def item_knn(interactions: Interactions, *, exponent: float, shrinkage: float) -
     et al. 2001), shrunk as by Bell & Koren 2007. A larger exponent takes more from books that everybody reads.
     """
     liked = interactions.liked.astype(np.float32)
-    readers = np.maximum(liked.sum(axis=0), 1).astype(np.float32)
-    columns = liked.tocsc()
+    readers = liked.sum(axis=0).astype(np.float64)
+    readers_of = liked.T.tocsr()
     blocks = []
     for start in range(0, len(readers), BLOCK):
-        books = np.arange(start, min(start + BLOCK, len(readers)))
-        common = (columns[:, books].T @ liked).toarray()
-        norm = np.outer(readers[books], readers) ** np.float32(exponent) + np.float32(shrinkage)
-        blocks.append(_strongest(common / norm, books))
-    return sparse.vstack(blocks, format="csr")
+        common = (readers_of[start : start + BLOCK] @ liked).tocoo()
+        other = common.row + start != common.col
+        row, column = common.row[other], common.col[other]
+        norm = (readers[row + start] * readers[column]) ** exponent + shrinkage
+        weights = (common.data[other] / norm).astype(np.float32)
+        blocks.append(_strongest(sparse.coo_array((weights, (row, column)), shape=common.shape)))
+    return sparse.vstack(blocks, format="csr") if blocks else sparse.csr_array((0, 0), dtype=np.float32)
 
 
 def ease(interactions: Interactions, *, regularisation: float) -> sparse.csr_array:
@@ -90,7 +90,9 @@ def ease(interactions: Interactions, *, regularisation: float) -> sparse.csr_arr
     gram[np.diag_indices_from(gram)] += regularisation
     inverse = np.linalg.inv(gram)
     weights = (-inverse / np.diag(inverse)).astype(np.float32)
-    found = _strongest(weights, np.arange(len(chosen)))
+    np.fill_diagonal(weights, 0)
+    blocks = [_strongest(sparse.coo_array(weights[start : start + BLOCK])) for start in range(0, len(chosen), BLOCK)]
+    found = sparse.vstack(blocks).tocoo() if blocks else sparse.coo_array((0, 0), dtype=np.float32)
     shape = (len(readers), len(readers))
     return sparse.csr_array((found.data, (chosen[found.row], chosen[found.col])), shape=shape)
 
