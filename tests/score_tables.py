@@ -59,6 +59,7 @@ def write_params(**params: object) -> None:
     """Write a params.yaml and a dvc.yaml whose stages declare those that they read."""
     keys = {
         "score": ("max_length", "precision"),
+        "ranker": ("max_length", "precision"),
         "evaluate": ("seed", "task", "max_grade"),
         "plot": ("task", "favourite_pattern"),
         "show": ("example_query",),

@@ -107,6 +107,25 @@ def test_only_the_strongest_neighbours_stay_and_a_matrix_in_blocks_is_the_same(m
         assert sorted(kept[kept > 0]) == pytest.approx(sorted(row[row > 0])[-4:])
 
 
+def test_the_size_of_a_block_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = lists(["u0", "u1", "u2"], [2, 5, 8])
+    names = favourites.catalogue(catalogue(), title_pattern=TITLE_PATTERN)
+    interactions = Interactions.of(liked())
+
+    def all_of_it() -> list[np.ndarray]:
+        neighbours = item_knn(interactions, exponent=0.5, shrinkage=0)
+        pairs = train["user_ctx"].tolist(), train["book_id"].tolist()
+        values = coreading.scores(*pairs, catalogue=names, known=interactions.books, neighbours=neighbours)
+        taught = coreading.taught(train, interactions, catalogue=names, exponent=0.5, shrinkage=0)
+        return [neighbours.toarray(), values, taught]
+
+    whole = all_of_it()
+    for name, size in (("BLOCK", 2), ("PRODUCTS", 30)):
+        monkeypatch.setattr(coreading, name, size)
+        for one, other in zip(all_of_it(), whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_of_many_books_ease_weighs_those_with_the_most_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     interactions = Interactions.of(liked())
     readers = dense(interactions).sum(axis=0)
@@ -119,15 +138,34 @@ def test_of_many_books_ease_weighs_those_with_the_most_readers(monkeypatch: pyte
 def test_favourites_are_found_by_their_whole_titles() -> None:
     names = favourites.catalogue(catalogue(), title_pattern=TITLE_PATTERN)
     named = found(["Favorite books: Book 3 by A; Book 1 by B", "Book 33", "Favorite books: Book 11"], names)
-    assert list(named.itertuples(index=False, name=None)) == [(0, "b1"), (0, "b3"), (2, "b11")]
+    assert list(named.itertuples(index=False, name=None)) == [(0, "b1", 1), (0, "b3", 1), (2, "b11", 1)]
     assert found(["Book 3"], favourites.catalogue(catalogue(), title_pattern=None)).empty
 
 
 def test_a_text_is_the_book_of_the_same_text_or_else_of_the_same_title() -> None:
     names = favourites.catalogue(catalogue(), title_pattern=TITLE_PATTERN)
-    texts = ["Title: Book 3 | and more", "Title: book 4 (a series)", "Title: Book 40", "Book 3", ""]
+    texts = [" Title: Book 3 | and more\r", "Title: book 4 (a series)", "Title: Book 40", "Book 3", ""]
     assert favourites.books_of(texts, names, title_pattern=TITLE_PATTERN).tolist() == ["b3", "b4", "", "", ""]
     assert favourites.books_of(texts[:2], names, title_pattern=None).tolist() == ["b3", ""]
+
+
+def twins() -> pd.DataFrame:
+    """A catalogue in which book 4 has two twins of its title, the first of them cold."""
+    more = pd.DataFrame({"book_id": ["a", "z"], "book_text": "Title: Book 4 | another", "cold": [True, False]})
+    return pd.concat([catalogue(), more], ignore_index=True)
+
+
+def test_of_books_with_one_title_each_is_meant_a_little_and_a_text_is_a_warm_one() -> None:
+    names = favourites.catalogue(twins(), title_pattern=TITLE_PATTERN)
+    named = found(["Favorite books: Book 4 by A; Book 1 by B"], names)
+    assert named.set_index("book_id")["share"].to_dict() == pytest.approx(
+        {"a": 1 / 3, "b1": 1, "b4": 1 / 3, "z": 1 / 3}
+    )
+    texts = ["Title: Book 4 | another", "Title: Book 4 | a third text"]
+    assert favourites.books_of(texts, names, title_pattern=TITLE_PATTERN).tolist() == ["z", "b4"]
+    train = lists(["u0"], [4])
+    plain = fit(train.assign(user_ctx="?"), lists(["v"], [2]), liked(), twins(), **PARAMS)
+    assert (fit(train, lists(["v"], [2]), liked(), twins(), **PARAMS).books == plain.books).all()
 
 
 def fitted(**changes: object):

@@ -9,6 +9,7 @@ import pytest
 from score_tables import TRAINED, UNTRAINED, score_table, write_scores
 
 from rerank.errors import UserError
+from rerank.lists import is_cold, numbers
 from rerank.measure.metrics import per_user
 from rerank.systems.fusion import Fusion, fit, standardised
 from stages.fuse import main
@@ -68,8 +69,7 @@ def test_two_halves_together_rank_better_than_either_on_readers_who_taught_nothi
     validation, test = two_halves(), two_halves(seed=1)
     fusion, held_out = fit(validation, systems(validation))
     single = max(ndcg(test, scores) for scores in systems(test).values())
-    lists = pd.factorize(test["user_id"])[0]
-    assert ndcg(test, fusion.scores(systems(test), lists)) > single + 0.05
+    assert ndcg(test, fusion.scores(systems(test), numbers(test), is_cold(test))) > single + 0.05
     assert ndcg(validation, held_out) == pytest.approx(fusion.ndcg["fused"], abs=1e-9)
     assert abs(fusion.weights["popularity"]) < 0.2 * fusion.weights["bm25"]
     lost = {name: fusion.ndcg["fused"] - value for name, value in fusion.ndcg["without"].items()}
@@ -92,13 +92,35 @@ def test_where_no_fusion_is_better_the_best_single_system_is_taken() -> None:
     assert ndcg(table, held_out) == pytest.approx(1)
 
 
-def test_warm_and_cold_lists_of_a_reader_are_standardised_apart() -> None:
-    table = two_halves()
-    cold = two_halves(users=60, seed=5).assign(**{"score/popularity": 0.0})
+def with_cold_lists() -> pd.DataFrame:
+    """Popularity knows the label of warm books and nothing of cold ones."""
+    warm, cold = two_halves(), two_halves(seed=5).assign(**{"score/popularity": 0.0})
+    warm["score/popularity"] += 1.5 * warm["label"]
     cold["score/bm25"] += 100
-    both = pd.concat([table.assign(cold=False), cold.assign(cold=True)], ignore_index=True)
+    return pd.concat([warm.assign(cold=False), cold.assign(cold=True)], ignore_index=True)
+
+
+def test_cold_lists_are_standardised_apart_and_weighed_by_what_needs_no_reader() -> None:
+    both = with_cold_lists()
+    fusion, held_out = fit(both, systems(both))
+    assert fusion.weights["popularity"] > 0.3 and fusion.penalty is not None
+    assert fusion.text_weights.keys() == {"bm25", "cross_encoder"}
+    assert fusion.text_weights["bm25"] == pytest.approx(fusion.text_weights["cross_encoder"], rel=0.3)
+    cold = both["cold"].to_numpy()
+    found = fusion.scores(systems(both), numbers(both), cold)
+    for values in (found, held_out):
+        best = max(ndcg(both[cold], scores[cold]) for scores in systems(both).values())
+        assert ndcg(both[cold], values[cold]) > best + 0.05
+
+
+def test_where_readers_alone_win_cold_books_and_lists_that_they_know_nothing_of_are_ranked_by_texts() -> None:
+    both = with_cold_lists()
+    both["score/popularity"] = both["label"].where(~both["cold"], 0) + 1e-3 * both["score/bm25"]
     fusion, _ = fit(both, systems(both))
-    assert fusion.weights["bm25"] == pytest.approx(fusion.weights["cross_encoder"], rel=0.3)
+    assert fusion.weights == {"popularity": 1.0} and fusion.penalty is None
+    unknown = two_halves(seed=9).assign(**{"score/popularity": 0.0})
+    scores = fusion.scores(systems(unknown), numbers(unknown), is_cold(unknown))
+    assert ndcg(unknown, scores) > max(ndcg(unknown, values) for values in systems(unknown).values()) + 0.05
 
 
 def test_the_stage_writes_scores_of_both_splits_and_weights_and_the_same_bytes_again(
@@ -117,7 +139,7 @@ def test_the_stage_writes_scores_of_both_splits_and_weights_and_the_same_bytes_a
     assert "cross-validated over validation readers" in capsys.readouterr().out
     test, fused = two_halves(seed=1), pd.read_parquet("fused/test.parquet")
     assert fused.columns.tolist() == ["user_id", "book_id", "label", "score/fused"]
-    expected = Fusion(weights["weights"], {}, None).scores(systems(test), pd.factorize(test["user_id"])[0])
+    expected = Fusion(**weights).scores(systems(test), numbers(test), is_cold(test))
     np.testing.assert_allclose(fused["score/fused"], expected, atol=1e-4)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import score_tables
 import test_coreading
 
 from rerank.__main__ import arguments
@@ -21,6 +23,7 @@ from rerank.systems.scoring import score, sources
 from stages.coreading import main as coreading
 from stages.ranker import main as make
 
+TEXT_WEIGHTS = {"bi_encoder": 0.9, "cross_encoder": 0.4}
 WEIGHTS = {"popularity": 0.3, "item_knn": 1.0, "bi_encoder": 0.5, "cross_encoder": 0.7}
 
 
@@ -40,7 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, cross_encoder: Path, tiny_b
         )
         popularity.to_parquet("popularity.parquet", index=False)
         tiny_bert(folder / "bi-encoder")
-        write_json(Path("fusion.json"), {"weights": WEIGHTS, "ndcg": {}, "penalty": 0.1})
+        write_json(Path("fusion.json"), {"weights": WEIGHTS, "text_weights": TEXT_WEIGHTS, "ndcg": {}, "penalty": 0.1})
+        score_tables.write_params(max_length=64, precision="fp32")
         make(
             weights=Path("fusion.json"),
             coreading=Path("coreading"),
@@ -70,7 +74,8 @@ def test_the_scores_are_those_that_the_pipeline_measures(
         )
         measured = score(pairs, sources(given(cross_encoder)), max_length=64, precision="fp32")
         lists = np.zeros(len(pairs), dtype=int)
-        expected = Fusion(WEIGHTS, {}, None).scores(measured, lists)
+        unmeasured = {name: np.zeros(len(pairs)) for name in WEIGHTS} | measured
+        expected = Fusion(WEIGHTS, TEXT_WEIGHTS, {}, None).scores(unmeasured, lists, np.full(len(pairs), cold))
         found = fused.rank(Path("ranker"), pairs["user_ctx"].iloc[0], pairs["book_text"].tolist())
         np.testing.assert_allclose(found.scores, expected, atol=1e-4)
         assert np.ptp(expected) > 0.1
@@ -80,33 +85,33 @@ def test_a_cold_or_unknown_candidate_is_neither_helped_nor_hurt_by_what_readers_
     context, known = "Favorite books: Book 4", [f"Title: Book {n} | and more" for n in range(4)]
     alone = fused.rank(folder / "ranker", context, known)
     more = fused.rank(folder / "ranker", context, [*known, "Title: Book 11 | and more", "Title: Never heard of"])
-    assert alone.words == ["scores: 0.30 popularity, 1.00 item-kNN, 0.50 bi-encoder, 0.70 cross-encoder"]
-    assert more.words[1:] == ["2 of 6 candidates have no readers yet: judged by their texts"]
+    assert alone.words == ["scores: 1.00 item-kNN, 0.70 cross-encoder, 0.50 bi-encoder, 0.30 popularity"]
+    assert more.words[1:] == ["2 of 6 candidates have no known readers: 0.90 bi-encoder, 0.40 cross-encoder"]
     assert np.isfinite(more.scores).all()
 
 
 def test_a_reader_without_a_known_favourite_gets_what_the_other_systems_say(folder: Path) -> None:
     found = fused.rank(folder / "ranker", "likes cooking", [f"Title: Book {n} | and more" for n in range(4)])
-    assert found.words == [
-        "scores: 0.30 popularity, 0.50 bi-encoder, 0.70 cross-encoder",
-        "no favourite of the reader is in the catalogue: without item-kNN",
-    ]
+    assert found.words[1:] == ["no favourite of the reader is in the catalogue: item-kNN say nothing"]
     assert np.ptp(found.scores) > 0
 
 
 def test_one_candidate_and_an_empty_catalogue_are_ranked_too(folder: Path, tmp_path: Path) -> None:
     assert fused.rank(folder / "ranker", "Favorite books: Book 4", ["Title: Book 1"]).scores.tolist() == [0]
-    empty = tmp_path / "ranker"
-    for path in (folder / "ranker").rglob("*"):
-        if path.is_file():
-            copy = empty / path.relative_to(folder / "ranker")
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
+    empty = shutil.copytree(folder / "ranker", tmp_path / "ranker")
     for table in ("catalogue", "books", "item_knn"):
         path = empty / f"coreading/{table}.parquet"
         pd.read_parquet(path).iloc[:0].to_parquet(path)
     found = fused.rank(empty, "Favorite books: Book 4", ["Title: Book 1", "Title: Book 2"])
-    assert "2 of 2 candidates have no readers yet: judged by their texts" in found.words and np.ptp(found.scores) > 0
+    assert "2 of 2 candidates have no known readers" in found.words[-1] and np.ptp(found.scores) > 0
+
+
+def test_a_fusion_of_readers_alone_ranks_by_texts_where_they_know_nothing(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "ranker", tmp_path / "ranker")
+    content = json.loads((tmp_path / "ranker/ranker.json").read_text())
+    write_json(tmp_path / "ranker/ranker.json", {**content, "weights": {"item_knn": 1.0}}, exact=True)
+    texts = [f"Title: Book {n} | and more" for n in range(4)]
+    assert np.ptp(fused.rank(tmp_path / "ranker", "likes cooking", texts).scores) > 0
 
 
 def run(*words: object, capsys: pytest.CaptureFixture[str]) -> tuple[list[dict], str]:
@@ -156,7 +161,8 @@ def test_the_stage_copies_what_is_weighed_alone_and_the_same_bytes_again(
     before = files()
     paths = {"weights": Path("fusion.json"), "coreading": Path("coreading"), "ranker": Path("ranker")}
     make(**paths, systems=given(cross_encoder))
-    assert files() == before and "ranker/popularity.parquet" in before
-    with pytest.raises(UserError, match=r"fusion\.json: weighs bi_encoder, cross_encoder, item_knn: name it"):
-        make(**paths, systems=["popularity=popularity.parquet"])
+    assert files() == before and "ranker/popularity" in before
+    for systems in (["popularity=popularity.parquet"], ["bm25"]):
+        with pytest.raises(UserError, match=r"fusion\.json: weighs .*item_knn, .*of which --systems names no file"):
+            make(**paths, systems=systems)
     assert files() == before

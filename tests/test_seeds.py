@@ -26,6 +26,18 @@ def test_seeds_of_another_run_say_nothing_about_this_one() -> None:
     assert "another run" in line and "make seeds" in line
 
 
-def test_a_seed_is_a_whole_number() -> None:
-    with pytest.raises(UserError, match="--seeds one: is no whole number"):
-        main(seeds=["one"], output=Path("seeds.json"))
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        (["one"], "--seeds one: is no whole number"),
+        (["1", "42"], "--seeds 42: is trained with already"),
+        (["1", "1"], "--seeds 1: is trained with already"),
+    ],
+)
+def test_a_seed_is_another_whole_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seeds: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("training_seed: 42\n")
+    with pytest.raises(UserError, match=words):
+        main(seeds=seeds, output=Path("seeds.json"))

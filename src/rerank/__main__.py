@@ -160,6 +160,8 @@ def main(given: argparse.Namespace) -> None:
         raise UserError("--user and a file of candidates are needed (or --pairs and --output): see --help")
     candidates = read_candidates(given.candidates)
     if is_fused(given.model):
+        if given.engine != "torch":
+            raise UserError(f"--engine: a fusion runs on torch: leave it out, or add --only {FINE_TUNED}")
         fused = rank_fused(given.model, given.user, candidates)
         print(*fused.words, sep="\n", file=sys.stderr)
         scores, shown = fused.scores, fused.scores

@@ -3,7 +3,7 @@
 import re
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 
@@ -71,14 +71,21 @@ class Sample(Columns, Split):
 
 class CoReading(Params):
     title_pattern: str | None = Field(description="a regular expression with one group")
-    item_knn_exponents: list[float] = Field(min_length=1, description="a list of numbers")
-    item_knn_shrinkages: list[float] = Field(min_length=1, description="a list of numbers")
+    item_knn_exponents: list[float] = Field(min_length=1, description="a list of numbers from 0 to 1")
+    item_knn_shrinkages: list[float] = Field(min_length=1, description="a list of numbers, at least 0")
     ease_regularisations: list[float] = Field(min_length=1, description="a list of numbers above 0")
 
     @field_validator("title_pattern")
     @classmethod
     def _has_one_group(cls, value: str | None) -> str | None:
         return _regex(value, groups=1)
+
+    @field_validator("item_knn_exponents", "item_knn_shrinkages")
+    @classmethod
+    def _keep_similarities_finite(cls, values: list[float], info: ValidationInfo) -> list[float]:
+        if min(values) < 0 or (info.field_name == "item_knn_exponents" and max(values) > 1):
+            raise ValueError("a similarity could be infinite")
+        return values
 
     @field_validator("ease_regularisations")
     @classmethod

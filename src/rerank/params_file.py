@@ -72,7 +72,7 @@ def _explained(error: ValidationError, file: str) -> UserError:
     return UserError(f"{file}: {key} is {value!r}: give {allowed(key)}")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
     """Read YAML 1.2, in which 3e-05 is a number."""
     try:
         content = YAML(typ="safe").load(file)
@@ -97,7 +97,7 @@ def declared(model: type[SomeParams], stage: str) -> SomeParams:
         UserError: see `check`; also for a stage that ./dvc.yaml does not have, or a declared key that no file has.
     """
     name = os.environ.get("DVC_STAGE", stage).rpartition(":")[2].partition("@")[0]
-    stages = _read(Path("dvc.yaml")).get("stages") or {}
+    stages = read(Path("dvc.yaml")).get("stages") or {}
     if name not in stages:
         raise UserError(f"dvc.yaml: has no stage '{name}': run the module in a folder whose dvc.yaml has it")
     wanted: dict[str, list[str]] = {FILE: []}
@@ -106,7 +106,7 @@ def declared(model: type[SomeParams], stage: str) -> SomeParams:
             wanted.setdefault(file, []).extend(keys)
     found: dict[str, Any] = {}
     for file, keys in wanted.items():
-        params = _read(Path(file))
+        params = read(Path(file))
         check(params, file=file)
         for key in keys:
             if key not in params:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rerank.command import run
 from rerank.errors import UserError
 from rerank.json_file import write_json
-from rerank.lists import numbers
+from rerank.lists import is_cold, numbers
 from rerank.measure.scores import read, score_table, scores_of, systems_of, write
 from rerank.systems.fusion import fit, summary
 from rerank.systems.registry import FUSED, named
@@ -24,7 +24,7 @@ def main(*, scores: list[Path], weigh: list[str], fused: Path, weights: Path) ->
     both = set(systems_of(validation)) & set(systems_of(test))
     systems = [named(name, where="--weigh").name for name in weigh if name in both]
     fusion, held_out = fit(validation, {name: scores_of(validation, name) for name in systems})
-    of_test = fusion.scores({name: scores_of(test, name) for name in fusion.weights}, numbers(test))
+    of_test = fusion.scores({name: scores_of(test, name) for name in systems}, numbers(test), is_cold(test))
     write(
         fused,
         {"validation": score_table(validation, {FUSED: held_out}), "test": score_table(test, {FUSED: of_test})},

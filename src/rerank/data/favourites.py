@@ -16,7 +16,7 @@ UNKNOWN = ""
 def _titled(column: str, title_pattern: str | None) -> str:
     """Return the SQL expressions for the title's words, see `leaks`, and the MD5 of a column of texts."""
     title = "NULL::VARCHAR" if title_pattern is None else leaks.title(column, title_pattern)
-    return f"{title} AS title, md5({column}) AS text"
+    return f"{title} AS title, md5(trim({column}, E' \\t\\r\\n')) AS text"
 
 
 def catalogue(books: pd.DataFrame, *, title_pattern: str | None) -> pd.DataFrame:
@@ -33,33 +33,40 @@ def catalogue(books: pd.DataFrame, *, title_pattern: str | None) -> pd.DataFrame
 
 
 def found(contexts: Sequence[str], catalogue: pd.DataFrame) -> pd.DataFrame:
-    """Return the books that each context names: ``context``, its place in ``contexts``, and ``book_id``, sorted.
+    """Return the books that each context names, sorted.
 
     Args:
         contexts: texts.
         catalogue: see `catalogue`. A book is named by its whole title, see `leaks`; of the same title all are found.
+
+    Returns:
+        Frame with ``context``, its place in ``contexts``, ``book_id``, and ``share``: 1, or of several books with one
+        title 1 / their number.
     """
     connection = duckdb.connect()
     connection.register("contexts", pd.DataFrame({"number": range(len(contexts)), "context": list(contexts)}))
     connection.register("catalogue", catalogue)
     named = leaks.favourites("SELECT number, context FROM contexts")
     return connection.sql(
-        f"SELECT DISTINCT number AS context, book_id FROM ({named}) JOIN catalogue ON favourite = title ORDER BY ALL"
+        f"SELECT DISTINCT number AS context, book_id, 1.0::FLOAT / count(*) OVER (PARTITION BY number, title) AS share "
+        f"FROM ({named}) JOIN catalogue ON favourite = title ORDER BY ALL"
     ).df()
 
 
 def books_of(texts: Sequence[str], catalogue: pd.DataFrame, *, title_pattern: str | None) -> npt.NDArray[np.object_]:
     """Return the id of the book that each text is, `UNKNOWN` for one that is not in the catalogue, shape (texts,).
 
-    The same text decides, or else the same title; of several books with it the first by id.
+    The same text decides, blanks around it aside, or else the same title; of several books with it a warm one, and of
+    these the first by id.
     """
     connection = duckdb.connect()
     connection.register("texts", pd.DataFrame({"number": range(len(texts)), "candidate": list(texts)}))
     connection.register("catalogue", catalogue)
+    first = "min({'cold': cold, 'book_id': book_id}).book_id"
     rows = connection.sql(f"""
         WITH candidates AS (SELECT number, {_titled("candidate", title_pattern)} FROM texts)
         SELECT coalesce(
-            (SELECT min(book_id) FROM catalogue WHERE catalogue.text = candidates.text),
-            (SELECT min(book_id) FROM catalogue WHERE catalogue.title = candidates.title), '{UNKNOWN}')
+            (SELECT {first} FROM catalogue WHERE catalogue.text = candidates.text),
+            (SELECT {first} FROM catalogue WHERE catalogue.title = candidates.title), '{UNKNOWN}')
         FROM candidates ORDER BY number""").fetchall()
     return np.array([book for (book,) in rows], dtype=object)

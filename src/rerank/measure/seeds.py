@@ -15,6 +15,7 @@ import numpy as np
 from rerank.command import run
 from rerank.errors import UserError
 from rerank.json_file import read_json, write_json
+from rerank.params_file import FILE, read
 from rerank.systems.registry import FINE_TUNED, FUSED, SYSTEMS
 
 METRICS = Path("metrics/test.json")
@@ -69,9 +70,14 @@ def _experiment(seed: str) -> dict[str, Any]:
 
 def main(*, seeds: list[str], output: Path) -> None:
     """Run an experiment a seed; write OUTPUT."""
-    for seed in seeds:
+    present = str(read(Path(FILE)).get(PARAM))
+    for place, seed in enumerate(seeds):
         if not seed.isdecimal():
             raise UserError(f"--seeds {seed}: is no whole number: give some, such as 1 2")
+        if seed == present or seed in seeds[:place]:
+            raise UserError(f"--seeds {seed}: is trained with already: give another")
+    if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
+        raise UserError("dvc status: the present result is not of the present params and code: run `dvc repro` first")
     measured = [read_json(METRICS), *(_experiment(seed) for seed in seeds)]
     systems = measured[0]["ndcg@10"]
     write_json(output, {"ndcg@10": {system: [one["ndcg@10"][system] for one in measured] for system in systems}})

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import pandas as pd
 from rerank.data import favourites
 from rerank.errors import UserError
 from rerank.json_file import read_json
-from rerank.systems.fusion import standardised
+from rerank.systems.fusion import fused, standardised, words
 from rerank.systems.registry import SYSTEMS, named, scorer
 
 RANKER = "ranker.json"
@@ -66,30 +67,31 @@ def rank(folder: Path, context: str, texts: Sequence[str]) -> Fused:
     books = favourites.books_of(texts, catalogue, title_pattern=content["title_pattern"])
     warm = np.isin(books, catalogue.loc[~catalogue["cold"].to_numpy(dtype=bool), "book_id"].to_numpy(dtype=object))
     pairs = pd.DataFrame({"user_id": "reader", "book_id": books, "user_ctx": context, "book_text": list(texts)})
-    scores = _scored(pairs, folder, content["systems"])
-    used = {name: weight for name, weight in content["weights"].items() if name in scores}
+    scores = _scored(pairs, folder, content)
     lists = np.zeros(len(texts), dtype=int)
-    total = np.zeros(len(texts))
-    for name, weight in used.items():
-        total += weight * standardised(scores[name], lists, known=warm if SYSTEMS[name].knows_warm_only else None)
-    words = ["scores: " + ", ".join(f"{weight:.2f} {SYSTEMS[name].label}" for name, weight in used.items())]
-    missing = [SYSTEMS[name].label for name in content["weights"] if name not in used]
+    features = {
+        name: standardised(values, lists, known=warm if SYSTEMS[name].knows_warm_only else None)
+        for name, values in scores.items()
+    }
+    weights, text_weights = content["weights"], content["text_weights"]
+    total = fused(features, weights=weights, text_weights=text_weights, lists=lists, cold=~warm)
+    said = ["scores: " + words(weights)]
+    missing = [SYSTEMS[name].label for name in weights if name not in scores]
     if missing:
-        words.append(f"no favourite of the reader is in the catalogue: without {', '.join(missing)}")
+        said.append(f"no favourite of the reader is in the catalogue: {', '.join(missing)} say nothing")
     if not warm.all():
-        words.append(
-            f"{np.count_nonzero(~warm):,} of {len(texts):,} candidates have no readers yet: judged by their texts"
-        )
-    return Fused(total, words)
+        unread = np.count_nonzero(~warm)
+        said.append(f"{unread:,} of {len(texts):,} candidates have no known readers: {words(text_weights)}")
+    return Fused(total, said)
 
 
-def _scored(pairs: pd.DataFrame, folder: Path, sources: Mapping[str, str]) -> dict[str, npt.NDArray[np.float64]]:
+def _scored(pairs: pd.DataFrame, folder: Path, content: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float64]]:
     """Return the scores of each system that has any here; what they print is no part of the ranking."""
     found = {}
+    how = {"max_length": content["max_length"], "precision": content["precision"]}
     with redirect_stdout(sys.stderr):
-        for name, source in sources.items():
-            # A model in the folder says itself how it scores.
-            values = scorer(named(name, where=RANKER))(pairs, folder / source, max_length=512, precision="auto")
+        for name, source in content["systems"].items():
+            values = scorer(named(name, where=RANKER))(pairs, folder / source, **how)
             if values is not None:
                 found[name] = np.asarray(values, dtype=np.float64)
     return found

@@ -18,10 +18,11 @@ from rerank.data.favourites import found
 
 # Neighbours kept of a book, the strongest: it bounds the memory at a million books.
 NEIGHBOURS = 200
-# EASE inverts a dense matrix of the books with most readers, in fp32: 0.4 GB and half a minute at this number.
+# EASE inverts a dense matrix of the books with most readers: 0.8 GB a copy, of which there are four, at this number.
 EASE_BOOKS = 10_000
-# Rows of a matrix that are computed at a time.
+# Rows of a matrix that are computed at a time, and products of two readers' or books' lists.
 BLOCK = 1_000
+PRODUCTS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,17 @@ class Interactions:
         return cls(np.asarray(users, dtype=object), np.asarray(books, dtype=object), liked)
 
 
+def _blocks(work: npt.NDArray[np.floating]) -> list[slice]:
+    """Return slices of at most `BLOCK` items, and of `PRODUCTS` of work unless a single item has more."""
+    slices, start, done = [], 0, 0.0
+    for place, one in enumerate(work):
+        if place > start and (place - start == BLOCK or done + one > PRODUCTS):
+            slices.append(slice(start, place))
+            start, done = place, 0.0
+        done += float(one)
+    return [*slices, slice(start, len(work))] if len(work) else []
+
+
 def _strongest(weights: sparse.coo_array) -> sparse.csr_array:
     """Return the `NEIGHBOURS` largest of each row by size; of equal ones the first."""
     order = np.lexsort((weights.col, -np.abs(weights.data), weights.row))
@@ -67,11 +79,11 @@ def item_knn(interactions: Interactions, *, exponent: float, shrinkage: float) -
     readers = liked.sum(axis=0).astype(np.float64)
     readers_of = liked.T.tocsr()
     blocks = []
-    for start in range(0, len(readers), BLOCK):
-        common = (readers_of[start : start + BLOCK] @ liked).tocoo()
-        other = common.row + start != common.col
+    for some in _blocks(readers_of @ liked.sum(axis=1)):
+        common = (readers_of[some] @ liked).tocoo()
+        other = common.row + some.start != common.col
         row, column = common.row[other], common.col[other]
-        norm = (readers[row + start] * readers[column]) ** exponent + shrinkage
+        norm = (readers[row + some.start] * readers[column]) ** exponent + shrinkage
         weights = (common.data[other] / norm).astype(np.float32)
         blocks.append(_strongest(sparse.coo_array((weights, (row, column)), shape=common.shape)))
     return sparse.vstack(blocks, format="csr") if blocks else sparse.csr_array((0, 0), dtype=np.float32)
@@ -121,21 +133,30 @@ def taught(
     book = pd.Index(interactions.books).get_indexer(pairs["book_id"].to_numpy(dtype=object))
     reader = pd.Index(interactions.readers).get_indexer(pairs["user_id"].to_numpy(dtype=object))
     rows = np.flatnonzero((book >= 0) & (reader >= 0))
+    named = favourites[context[rows]].tocoo()
+    other = named.col != book[rows[named.row]]
+    row, favourite, share = rows[named.row[other]], named.col[other], named.data[other]
     counts = interactions.liked.sum(axis=0)
-    readers_of = interactions.liked.T.tocsr()
-    values = np.zeros(len(pairs))
-    for start in range(0, len(rows), 10 * BLOCK):
-        some = rows[start : start + 10 * BLOCK]
-        named = favourites[context[some]].tocoo()
-        row, favourite = some[named.row], named.col
-        other = favourite != book[row]
-        row, favourite = row[other], favourite[other]
-        own = np.asarray(interactions.liked[reader[row], book[row]]).ravel()
-        own_favourite = np.asarray(interactions.liked[reader[row], favourite]).ravel()
-        common = readers_of[favourite].multiply(readers_of[book[row]]).sum(axis=1) - own * own_favourite
-        readers = np.maximum(counts[favourite] - own_favourite, 1) * np.maximum(counts[book[row]] - own, 1)
-        values += np.bincount(row, weights=common / (readers**exponent + shrinkage), minlength=len(pairs))
-    return values
+    own = np.asarray(interactions.liked[reader[row], book[row]]).ravel()
+    own_favourite = np.asarray(interactions.liked[reader[row], favourite]).ravel()
+    common = _common(interactions, favourite, book[row]) - own * own_favourite
+    readers = np.maximum(counts[favourite] - own_favourite, 1) * np.maximum(counts[book[row]] - own, 1)
+    said = share * common / (readers**exponent + shrinkage)
+    return np.bincount(row, weights=said, minlength=len(pairs)).astype(np.float64)
+
+
+def _common(
+    interactions: Interactions, one: npt.NDArray[np.integer], other: npt.NDArray[np.integer]
+) -> npt.NDArray[np.float64]:
+    """Return how many readers like both books of each couple, shape (couples,); an equal one is counted once."""
+    books = len(interactions.books)
+    couples, couple = np.unique(one.astype(np.int64) * books + other, return_inverse=True)
+    left, right = couples // max(books, 1), couples % max(books, 1)
+    readers_of, counts = interactions.liked.T.tocsr(), interactions.liked.sum(axis=0)
+    found = np.zeros(len(couples))
+    for some in _blocks(counts[left] + counts[right]):
+        found[some] = readers_of[left[some]].multiply(readers_of[right[some]]).sum(axis=1)
+    return found[couple]
 
 
 def scores(
@@ -162,18 +183,19 @@ def scores(
         return None
     book = pd.Index(known).get_indexer(np.asarray(books, dtype=object))
     rows = np.flatnonzero(book >= 0)
-    by_book = neighbours.T.tocsr()
+    rows = rows[np.argsort(context[rows], kind="stable")]
     values = np.zeros(len(book))
-    for start in range(0, len(rows), 100 * BLOCK):
-        some = rows[start : start + 100 * BLOCK]
-        values[some] = favourites[context[some]].multiply(by_book[book[some]]).sum(axis=1)
+    for start in range(0, len(distinct), BLOCK):
+        some = rows[slice(*np.searchsorted(context[rows], [start, start + BLOCK]))]
+        spoken = favourites[start : start + BLOCK] @ neighbours
+        values[some] = np.asarray(spoken[context[some] - start, book[some]]).ravel()
     return values
 
 
 def vectors(contexts: Sequence[str], *, catalogue: pd.DataFrame, known: npt.NDArray[np.object_]) -> sparse.csr_array:
-    """Return 1 where a context names a known book, shape (contexts, known)."""
+    """Return 1 where a context names a known book, or its share of a title, shape (contexts, known)."""
     named = found(contexts, catalogue)
     book = pd.Index(known).get_indexer(named["book_id"].to_numpy(dtype=object))
     some = book >= 0
-    ones = np.ones(some.sum(), dtype=np.float32)
-    return sparse.csr_array((ones, (named["context"].to_numpy()[some], book[some])), shape=(len(contexts), len(known)))
+    share = named["share"].to_numpy(dtype=np.float32)[some]
+    return sparse.csr_array((share, (named["context"].to_numpy()[some], book[some])), shape=(len(contexts), len(known)))

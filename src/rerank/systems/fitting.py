@@ -53,6 +53,8 @@ def fit(
 ) -> Fitted:
     """Fit both systems to what the training readers liked: their clean positives, and the favourites they name.
 
+    A favourite whose title several books have is none: which one was meant?
+
     Args:
         train, validation: frames with `rerank.data.pairs.COLUMNS`.
         interactions: user_id and book_id of all clean positives of the training readers.
@@ -66,8 +68,9 @@ def fit(
     catalogue = known.catalogue(books, title_pattern=title_pattern)
     readers = train[["user_id", "user_ctx"]].drop_duplicates().reset_index(drop=True)
     named = known.found(readers["user_ctx"].tolist(), catalogue)
+    sure = named[named["share"] == 1]
     favourites = pd.DataFrame(
-        {"user_id": readers["user_id"].to_numpy()[named["context"]], "book_id": named["book_id"].to_numpy()}
+        {"user_id": readers["user_id"].to_numpy()[sure["context"]], "book_id": sure["book_id"].to_numpy()}
     )
     favourites = favourites[~favourites["book_id"].isin(books.loc[books["cold"], "book_id"])]
     liked = coreading.Interactions.of(pd.concat([interactions, favourites], ignore_index=True))
