@@ -128,7 +128,7 @@ def test_the_few_values_of_dvc_are_of_the_systems_that_head_the_table():
 
 def test_the_printed_table_has_cold_lists_shown_books_and_each_comparison():
     printed = report(measure(with_cold_lists()))
-    assert "cold, with books that training has never seen: 60 test lists, 8.0 candidates each, 2.0 positive" in printed
+    assert "cold, of books of which no reader is known: 60 test lists, 8.0 candidates each, 2.0 positive" in printed
     heading = next(line for line in printed.splitlines() if "95 % interval" in line)
     assert heading.split()[-2:] == ["books", "readers"] and "cold" in heading
     assert "\ncross-encoder against BM25: nDCG@10 +" in printed and "\nfusion against cross-encoder: " in printed

@@ -46,9 +46,13 @@ def report(evaluation: dict[str, Any]) -> str:
     ]
     sizes = [measuring.sizes(evaluation)]
     if cold:
-        sizes.append("cold, with books that training has never seen: " + measuring.sizes(cold))
-    words = ["books: different ones in all top tens; readers: of training, who liked one of these in the mean"]
-    return "\n".join([*sizes, table, *(words if "shown" in evaluation else []), *comparisons])
+        sizes.append("cold, of books of which no reader is known: " + measuring.sizes(cold))
+    legends = {
+        "books": "books: different ones in all top tens",
+        "readers": "readers: how many training readers liked a shown book, in the mean",
+    }
+    legend = "; ".join(legends[heading] for heading in legends if heading in filled)
+    return "\n".join([*sizes, table, *([legend] if legend else []), *comparisons])
 
 
 def _span(measured: dict[str, float]) -> str:
