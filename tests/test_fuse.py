@@ -71,7 +71,7 @@ def test_two_halves_together_rank_better_than_either_on_readers_who_taught_nothi
     single = max(ndcg(test, scores) for scores in systems(test).values())
     assert ndcg(test, fusion.scores(systems(test), numbers(test), is_cold(test))) > single + 0.05
     assert ndcg(validation, held_out) == pytest.approx(fusion.ndcg["fused"], abs=1e-9)
-    assert abs(fusion.weights["popularity"]) < 0.2 * fusion.weights["bm25"]
+    assert fusion.weights.get("popularity", 0) < 0.2 * fusion.weights["bm25"]
     lost = {name: fusion.ndcg["fused"] - value for name, value in fusion.ndcg["without"].items()}
     assert min(lost["bm25"], lost["cross_encoder"]) > 0.05 and abs(lost["popularity"]) < 0.02
 
@@ -82,6 +82,13 @@ def test_labels_of_a_held_out_reader_teach_nothing_about_that_reader() -> None:
     table["label"] = np.random.default_rng(3).permutation(table["label"])
     fusion, _ = fit(table, systems(table))
     assert fusion.ndcg["fused"] < max(ndcg(table, scores) for scores in systems(table).values()) + 0.03
+
+
+def test_no_weight_is_negative_and_a_system_that_ranks_upside_down_is_left_out() -> None:
+    table = two_halves()
+    table["score/popularity"] = -table["label"] + table["score/popularity"]
+    fusion, _ = fit(table, systems(table))
+    assert fusion.weights.keys() == {"bm25", "cross_encoder"} and min(fusion.weights.values()) > 0
 
 
 def test_where_no_fusion_is_better_the_best_single_system_is_taken() -> None:
@@ -135,7 +142,7 @@ def test_the_stage_writes_scores_of_both_splits_and_weights_and_the_same_bytes_a
         written[-1].append(Path("fusion.json").read_bytes())
     assert written[0] == written[1]
     weights = json.loads(Path("fusion.json").read_text())
-    assert weights["weights"].keys() == {"popularity", "bm25", "cross_encoder"}
+    assert {"bm25", "cross_encoder"} <= weights["weights"].keys() <= {"popularity", "bm25", "cross_encoder"}
     assert "cross-validated over validation readers" in capsys.readouterr().out
     test, fused = two_halves(seed=1), pd.read_parquet("fused/test.parquet")
     assert fused.columns.tolist() == ["user_id", "book_id", "label", "score/fused"]

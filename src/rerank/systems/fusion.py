@@ -1,8 +1,8 @@
 """Fusion: one score from those of several systems, weighed by what ranked best for validation readers.
 
 Every system's scores are standardised within a candidate list, so that only their order and spacing there count. A
-logistic regression on the labels gives each system a weight; its penalty is chosen by cross-validation over readers.
-Books of which no reader is known are weighed by a second regression, on the systems that read texts alone.
+logistic regression on the labels weighs a system or leaves it out; its penalty is chosen by cross-validation over
+readers. Books of which no reader is known are weighed by a second regression, on the systems that read texts alone.
 """
 
 from collections.abc import Mapping
@@ -102,11 +102,20 @@ class Fusion:
 
 
 def learnt(features: Features, positive: npt.NDArray[np.bool_], *, penalty: float) -> Weights:
-    """Return the weight of each system by a regression on the rows of ``features``; {} for no system."""
-    if not features:
-        return {}
-    model = LogisticRegression(C=penalty, max_iter=1_000).fit(np.column_stack(list(features.values())), positive)
-    return dict(zip(features, map(float, model.coef_[0]), strict=True))
+    """Return the weight of each system by a regression on the rows of ``features``; {} for no system.
+
+    None is negative: what a system ranks high is never worse for it, but few readers make it look so. The system with
+    the lowest weight is left out until all that stay are above 0.
+    """
+    left = dict(features)
+    while left:
+        model = LogisticRegression(C=penalty, max_iter=1_000).fit(np.column_stack(list(left.values())), positive)
+        weights = dict(zip(left, map(float, model.coef_[0]), strict=True))
+        lowest = min(weights, key=lambda name: weights[name])
+        if weights[lowest] > 0:
+            return weights
+        del left[lowest]
+    return {}
 
 
 def cross_validated(features: Features, table: pd.DataFrame, *, penalty: float) -> Matrix:

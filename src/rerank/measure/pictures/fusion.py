@@ -10,14 +10,14 @@ from rerank.measure.pictures.drawing import coloured, label, titled
 
 
 def weight_points(fusion: Mapping[str, Any]) -> pd.DataFrame:
-    """Return system, colour, weight and lost, ascending by weight; ``fusion`` is what the stage fuse writes.
+    """Return system, colour, weight (0 for one left out) and lost, ascending by weight; ``fusion`` is what fuse writes.
 
     ``lost`` is the cross-validated nDCG@10 of the fusion minus that of one without the system.
     """
     measured = fusion["ndcg"]
     rows = [
-        (system, weight, measured["fused"] - measured["without"][system])
-        for system, weight in fusion["weights"].items()
+        (system, fusion["weights"].get(system, 0.0), measured["fused"] - without)
+        for system, without in measured["without"].items()
     ]
     return coloured(pd.DataFrame(rows, columns=["system", "weight", "lost"])).sort_values("weight")
 
