@@ -54,7 +54,7 @@ def test_the_commands_of_the_readme_rank_what_is_in_the_clone(clone: Path) -> No
     readme = (ROOT / "README.md").read_text()
     lines = [line for line in readme.splitlines() if line.startswith("python -m rerank ")]
     assert len(lines) == 3
-    for line, words in zip(lines[:2], (" item-kNN", ""), strict=True):
+    for line, words in zip(lines[:2], ("scores: ", ""), strict=True):
         ranked = command(clone, line)
         assert ranked.count("Title: ") == 6 and "Title: Dune" in ranked and words in ranked
     command(clone, lines[2])
