@@ -16,8 +16,7 @@ def test_the_spread_is_that_of_a_sample() -> None:
 
 def test_the_report_gives_the_spread_of_what_is_trained() -> None:
     assert summary(SEEDS, 0.5) == [
-        "over 3 seeds of training: cross-encoder 0.520, standard deviation 0.020 (0.500 to 0.540)",
-        "over 3 seeds of training: fusion 0.620, standard deviation 0.026 (0.600 to 0.650)",
+        "over 3 seeds of training, mean (deviation): cross-encoder 0.520 (0.020), fusion 0.620 (0.026)"
     ]
 
 

@@ -42,15 +42,10 @@ def summary(seeds: Mapping[str, Any], now: float) -> list[str]:
     values = seeds["ndcg@10"]
     if not any(abs(value - now) < 1e-6 for value in values[FINE_TUNED]):
         return ["data/seeds.json is of another run: `make seeds` measures the noise of training again"]
-    lines = []
-    for system in ("bi_encoder_tuned", FINE_TUNED, FUSED):
-        if system in values:
-            found = spread(values[system])
-            lines.append(
-                f"over {len(values[system])} seeds of training: {SYSTEMS[system].label} {found['mean']:.3f}, "
-                f"standard deviation {found['deviation']:.3f} ({found['lowest']:.3f} to {found['highest']:.3f})"
-            )
-    return lines
+    trained = [system for system in ("bi_encoder_tuned", FINE_TUNED, FUSED) if system in values]
+    found = {SYSTEMS[system].label: spread(values[system]) for system in trained}
+    said = ", ".join(f"{label} {one['mean']:.3f} ({one['deviation']:.3f})" for label, one in found.items())
+    return [f"over {len(values[FINE_TUNED])} seeds of training, mean (deviation): {said}"]
 
 
 def _experiment(seed: str) -> dict[str, Any]:
