@@ -38,6 +38,7 @@ CARRIERS = {
     "data/archives",
     "data/stores",
     "measure/report",
+    "measure/seeds",
 }
 
 

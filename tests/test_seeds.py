@@ -11,7 +11,7 @@ SEEDS = {"ndcg@10": {"cross_encoder": [0.5, 0.52, 0.54], "fused": [0.6, 0.61, 0.
 
 
 def test_the_spread_is_that_of_a_sample() -> None:
-    assert spread([1.0, 2.0, 3.0]) == {"mean": 2.0, "deviation": 1.0, "lowest": 1.0, "highest": 3.0}
+    assert spread([1.0, 2.0, 3.0]) == (2.0, 1.0)
 
 
 def test_the_report_gives_the_spread_of_what_is_trained() -> None:

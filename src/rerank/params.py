@@ -53,8 +53,16 @@ class Split(Params):
         return self
 
 
-class Sample(Columns, Split):
+class Titles(Params):
     title_pattern: str | None = Field(description="a regular expression with one group")
+
+    @field_validator("title_pattern")
+    @classmethod
+    def _has_one_group(cls, value: str | None) -> str | None:
+        return _regex(value, groups=1)
+
+
+class Sample(Columns, Split, Titles):
     cold_books_share: float = Field(ge=0, le=0.5)
     max_users: int | None = Field(ge=1)
     min_positives: int = Field(ge=1)
@@ -63,22 +71,11 @@ class Sample(Columns, Split):
     eval_positives: int = Field(ge=1, le=999_999)
     eval_negatives: int = Field(ge=1, le=999_999)
 
-    @field_validator("title_pattern")
-    @classmethod
-    def _has_one_group(cls, value: str | None) -> str | None:
-        return _regex(value, groups=1)
 
-
-class CoReading(Params):
-    title_pattern: str | None = Field(description="a regular expression with one group")
+class CoReading(Titles):
     item_knn_exponents: list[float] = Field(min_length=1, description="a list of numbers from 0 to 1")
     item_knn_shrinkages: list[float] = Field(min_length=1, description="a list of numbers, at least 0")
     ease_regularisations: list[float] = Field(min_length=1, description="a list of numbers above 0")
-
-    @field_validator("title_pattern")
-    @classmethod
-    def _has_one_group(cls, value: str | None) -> str | None:
-        return _regex(value, groups=1)
 
     @field_validator("item_knn_exponents", "item_knn_shrinkages")
     @classmethod

@@ -3,9 +3,9 @@
 The tables are checked first: their columns, labels and empty texts. Contradictory, leaked, empty and duplicate pairs
 go, then users with too few positives; of the users that stay, the pairs with the lowest hashes are kept. Which pairs
 stay depends on the seed, the ids and the user's own rows alone, so the same table in another order, in other files, or
-with more users gives the same pairs. Cold books, chosen by hash, never reach training: they are what nobody has read
-yet, and each validation and test user has a second list of them alone. counts.json says what goes, and why; leaked.csv
-shows some of what leaked.
+with more users gives the same pairs. The pairs of cold books, chosen by hash, never reach training, as if nobody had
+read them; each validation and test user has a second list of them alone. counts.json says what goes, and why;
+leaked.csv shows some of what leaked.
 """
 
 import tempfile

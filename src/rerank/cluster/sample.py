@@ -5,9 +5,9 @@
 In place of the stages pull, convert and sample, with the same params and checks, in four passes over the source. The
 first one checks the rows. In the second each block gives its keys without texts; those of one user come together in one
 bucket, where they are merged and the user's pairs are chosen by the same SQL as on one machine. The third reads the
-texts of the pairs that stay, and of the leaked ones that are shown; the fourth the
-text of each book. This machine keeps one row for each user, each
-book, each clean positive and each chosen pair, on disk.
+texts of the pairs that stay, and of the leaked ones that are shown; the fourth the text
+of each book. This machine keeps one row for each user, each book with its text, each clean positive and each chosen
+pair, on disk.
 """
 
 import tempfile

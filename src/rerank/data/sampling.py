@@ -13,8 +13,8 @@ tables of one DuckDB connection, beside those of `rerank.data.keys`:
     key_counts                              rows and keys of each reason, to be added up
     catalogue                               every book with its text, and whether it is cold
 
-A cold book is one that nobody has read yet: its hash keeps it out of training, and it stands only in the second list of
-each validation and test user, of cold books alone. All others are warm.
+A cold book is one of which no reader is known: its hash keeps its pairs out of training, and it stands only in the
+second list of each validation and test user, of cold books alone. All others are warm.
 """
 
 from pathlib import Path

@@ -22,14 +22,9 @@ METRICS = Path("metrics/test.json")
 PARAM = "training_seed"
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return the mean, the standard deviation (of a sample), the lowest and the highest of two values or more."""
-    return {
-        "mean": float(np.mean(values)),
-        "deviation": float(np.std(values, ddof=1)),
-        "lowest": float(min(values)),
-        "highest": float(max(values)),
-    }
+def spread(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the standard deviation (of a sample) of two values or more."""
+    return float(np.mean(values)), float(np.std(values, ddof=1))
 
 
 def summary(seeds: Mapping[str, Any], now: float) -> list[str]:
@@ -44,17 +39,16 @@ def summary(seeds: Mapping[str, Any], now: float) -> list[str]:
         return ["data/seeds.json is of another run: `make seeds` measures the noise of training again"]
     trained = [system for system in ("bi_encoder_tuned", FINE_TUNED, FUSED) if system in values]
     found = {SYSTEMS[system].label: spread(values[system]) for system in trained}
-    said = ", ".join(f"{label} {one['mean']:.3f} ({one['deviation']:.3f})" for label, one in found.items())
+    said = ", ".join(f"{label} {mean:.3f} ({deviation:.3f})" for label, (mean, deviation) in found.items())
     return [f"over {len(values[FINE_TUNED])} seeds of training, mean (deviation): {said}"]
 
 
 def _experiment(seed: str) -> dict[str, Any]:
     """Run the pipeline with another seed of training, away from the workspace, and return what it measured."""
     name = f"seed-{seed}"
-    for words in (["exp", "remove", name], ["exp", "run", "--temp", "--name", name, "-S", f"{PARAM}={seed}"]):
-        done = subprocess.run(["dvc", *words], check=False, capture_output=words[1] == "remove")
-        if done.returncode and words[1] == "run":
-            raise UserError(f"dvc exp run -S {PARAM}={seed} failed, see above: correct it, then repeat")
+    subprocess.run(["dvc", "exp", "remove", name], check=False, capture_output=True)  # of an earlier time
+    if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, "-S", f"{PARAM}={seed}"], check=False).returncode:
+        raise UserError(f"dvc exp run -S {PARAM}={seed} failed, see above: correct it, then repeat")
     shown = subprocess.run(["dvc", "exp", "show", "--json"], check=True, capture_output=True, text=True).stdout
     for entry in json.loads(shown.splitlines()[0]):
         for experiment in entry.get("experiments") or []:

@@ -76,5 +76,5 @@ def _cold(measured: dict[str, Any] | None) -> tuple[pd.DataFrame, Figure]:
             "No cold list was measured: cold_books_share is 0, or the lists are too short", x, ""
         )[0]
     points = interval_points(measured, MAIN)
-    title = "Books that nobody has read yet:\n" + verdict(measured["comparison"], verb="ranks")
+    title = "Books of which no reader is known:\n" + verdict(measured["comparison"], verb="ranks")
     return points, intervals(points, title, x, from_zero=True)
