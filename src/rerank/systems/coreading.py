@@ -179,16 +179,31 @@ def scores(
     """
     context, distinct = pd.factorize(np.asarray(contexts, dtype=object))
     favourites = vectors(list(distinct), catalogue=catalogue, known=known)
-    if favourites.nnz == 0:
-        return None
+    return spoken(favourites, context, books, known=known, neighbours=neighbours) if favourites.nnz else None
+
+
+def spoken(
+    favourites: sparse.csr_array,
+    context: npt.NDArray[np.integer],
+    books: Sequence[str],
+    *,
+    known: npt.NDArray[np.object_],
+    neighbours: sparse.csr_array,
+) -> npt.NDArray[np.float64]:
+    """Return the `scores` of pairs whose favourites are looked up already, shape (pairs,).
+
+    Args:
+        favourites: of each distinct context, from `vectors`.
+        context: the row of ``favourites`` of each pair, shape (pairs,).
+    """
     book = pd.Index(known).get_indexer(np.asarray(books, dtype=object))
     rows = np.flatnonzero(book >= 0)
     rows = rows[np.argsort(context[rows], kind="stable")]
     values = np.zeros(len(book))
-    for start in range(0, len(distinct), BLOCK):
+    for start in range(0, favourites.shape[0], BLOCK):
         some = rows[slice(*np.searchsorted(context[rows], [start, start + BLOCK]))]
-        spoken = favourites[start : start + BLOCK] @ neighbours
-        values[some] = np.asarray(spoken[context[some] - start, book[some]]).ravel()
+        said = favourites[start : start + BLOCK] @ neighbours
+        values[some] = np.asarray(said[context[some] - start, book[some]]).ravel()
     return values
 
 

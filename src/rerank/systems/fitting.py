@@ -75,6 +75,8 @@ def fit(
     favourites = favourites[~favourites["book_id"].isin(books.loc[books["cold"], "book_id"])]
     liked = coreading.Interactions.of(pd.concat([interactions, favourites], ignore_index=True))
     watched = warm(validation)
+    context, contexts = pd.factorize(watched["user_ctx"])
+    vectors = coreading.vectors(list(contexts), catalogue=catalogue, known=liked.books)
     of_knn = product(item_knn_exponents, item_knn_shrinkages)
     settings: dict[str, tuple[Callable[..., sparse.csr_array], list[dict[str, float]]]] = {
         "item_knn": (coreading.item_knn, [{"exponent": one, "shrinkage": other} for one, other in of_knn]),
@@ -83,11 +85,10 @@ def fit(
     neighbours: dict[str, sparse.csr_array] = {}
     chosen: dict[str, Any] = {"title_pattern": title_pattern}
     for system, (function, tried) in settings.items():
-        neighbours[system], chosen[system] = _best(system, function, tried, liked, watched, catalogue)
-    contexts = validation["user_ctx"].drop_duplicates().tolist()
+        neighbours[system], chosen[system] = _best(system, function, tried, liked, watched, context, vectors)
     chosen["favourites_found_per_context"] = {
         "train": len(named) / len(readers),
-        "validation": len(known.found(contexts, catalogue)) / len(contexts),
+        "validation": len(known.found(list(contexts), catalogue)) / len(contexts),
     }
     knn = {name: chosen["item_knn"][name] for name in ("exponent", "shrinkage")}
     lessons = coreading.taught(train, liked, catalogue=catalogue, **knn)
@@ -101,20 +102,16 @@ def _best(
     settings: Sequence[dict[str, float]],
     liked: coreading.Interactions,
     watched: pd.DataFrame,
-    catalogue: pd.DataFrame,
+    context: npt.NDArray[np.integer],
+    favourites: sparse.csr_array,
 ) -> tuple[sparse.csr_array, dict[str, float]]:
     """Return the weights with the best validation metric, the first of equal ones, and their setting."""
     best: tuple[float, sparse.csr_array, dict[str, float]] | None = None
     for setting in settings:
         weights = function(liked, **setting)
-        values = coreading.scores(
-            watched["user_ctx"].tolist(),
-            watched["book_id"].tolist(),
-            catalogue=catalogue,
-            known=liked.books,
-            neighbours=weights,
-        )
-        value = quality(METRIC, watched, np.zeros(len(watched)) if values is None else values, split="validation")
+        books = watched["book_id"].tolist()
+        values = coreading.spoken(favourites, context, books, known=liked.books, neighbours=weights)
+        value = quality(METRIC, watched, values, split="validation")
         print(f"{system} {setting}: validation {METRIC} {value:.4f}", flush=True)
         if best is None or value > best[0]:
             best = value, weights, {**setting, f"validation_{METRIC}": value}
