@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
-import torch
 from datasets import Dataset
 from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import losses
@@ -14,10 +15,12 @@ from torch import nn
 
 from rerank.errors import UserError
 from rerank.model.batching import SimilarLengths, WholeLists
+from rerank.model.listwise import Listwise
 
 # A column of the training pairs: standardised within each list, 0 where the teacher says nothing.
 TEACHER = "teacher"
-SHARPNESS = 2.0
+# The share of lists from which nothing can be learnt that is worth a warning.
+MANY = 0.1
 # What makes the batches: called by the trainer with the rows, their number in a step, the seed and more.
 Sampler = Callable[..., Any]
 
@@ -26,7 +29,16 @@ def single_pairs(pairs: pd.DataFrame, *, max_grade: int, symmetric: bool) -> Dat
     """Return one pair a row, in both orders when ``symmetric``, with labels from 0 to 1.
 
     A label is a grade over ``max_grade``: larger ones give a negative binary cross-entropy.
+
+    Raises:
+        UserError: when all labels are the same.
     """
+    if pairs["label"].nunique() < 2:
+        same = f"{pairs['label'].iloc[0]:g}" if len(pairs) else "none"
+        raise UserError(
+            f"training: the label of all {len(pairs):,} training pairs is {same}, so that nothing can be learnt: give "
+            "pairs with other labels too, or check label_column"
+        )
     rows = pairs[["user_ctx", "book_text"]].assign(label=pairs["label"] / max_grade)
     if symmetric:
         rows = pd.concat([rows, rows.rename(columns={"user_ctx": "book_text", "book_text": "user_ctx"})])
@@ -34,16 +46,37 @@ def single_pairs(pairs: pd.DataFrame, *, max_grade: int, symmetric: bool) -> Dat
 
 
 def whole_lists(pairs: pd.DataFrame, *, max_grade: int, symmetric: bool) -> Dataset:
-    """Return one user and context a row: the context, the texts, and the grades as labels, in the pairs' order.
+    """Return one user a row: the context, the texts, and the grades as labels, in the pairs' order.
 
-    Where ``pairs`` have a column `TEACHER`, the labels are followed by as many of its scores, for `Taught`.
+    Where a user has several contexts, the column of contexts has one for each text. Where ``pairs`` have a column
+    `TEACHER`, the labels are followed by as many of its scores, for `Listwise`.
+
+    Raises:
+        UserError: when no list has two different labels; many lists without them are a printed warning.
     """
-    assert not symmetric, "a list has one context"
-    users = pairs.assign(label=pairs["label"].astype(float)).groupby(["user_id", "user_ctx"], sort=False)
-    rows = users.agg(texts=("book_text", list), label=("label", list)).reset_index()
+    assert not symmetric, "the texts of a list are judged for its context"
+    users = pairs.assign(label=pairs["label"].astype(float)).groupby("user_id", sort=False)
+    _check_contrast(users["label"].nunique().to_numpy())
+    contexts: str | Callable = "first" if (users["user_ctx"].nunique() == 1).all() else list
+    rows = users.agg(user_ctx=("user_ctx", contexts), texts=("book_text", list), label=("label", list)).reset_index()
     if TEACHER in pairs:
         rows["label"] += users.agg(scores=(TEACHER, list)).reset_index()["scores"]
     return Dataset.from_pandas(rows[["user_ctx", "texts", "label"]], preserve_index=False)
+
+
+def _check_contrast(labels: npt.NDArray[np.int64]) -> None:
+    """Refuse lists of which none has a contrast; ``labels``: how many different ones each list has."""
+    alike = int(np.count_nonzero(labels < 2))
+    if alike == len(labels):
+        raise UserError(
+            f"training: no list of the {alike:,} users has both a positive and a negative, and a listwise loss learns "
+            "from nothing else: give users pairs of both kinds, or set loss to binary_cross_entropy"
+        )
+    if alike > MANY * len(labels):
+        print(
+            f"warning: {alike:,} of {len(labels):,} users have training pairs of a single label, from which a "
+            "listwise loss learns nothing: give them positives and negatives, or set loss to binary_cross_entropy"
+        )
 
 
 def pairs_a_step(rows: Dataset, batch_size: int) -> tuple[int, Sampler]:
@@ -74,47 +107,6 @@ class Loss:
     symmetric: bool
 
 
-class Remembered(nn.Module):
-    """The identity, which keeps what it saw last: the logits of a step."""
-
-    def forward(self, logits: torch.Tensor) -> torch.Tensor:
-        self.logits = logits
-        return logits
-
-
-class Taught(nn.Module):
-    """A listwise loss, and ``weight`` x the cross-entropy of each list's scores with a teacher's.
-
-    Both as softmax over the list (Cao et al. 2007), the teacher's standardised scores times `SHARPNESS`: co-reading
-    tells apart candidates that the labels call equal. A list about which the teacher says nothing has the first alone.
-    """
-
-    def __init__(self, model: CrossEncoder, *, listwise: Callable[..., nn.Module], weight: float) -> None:
-        super().__init__()
-        self.seen = Remembered()
-        self.listwise = listwise(model=model, activation_fn=self.seen, mini_batch_size=-1)
-        self.weight = weight
-
-    def forward(self, inputs: Any, labels: list[torch.Tensor], **more: Any) -> torch.Tensor:
-        """Return the loss of a step; ``labels`` are those of each list, followed by as many scores of the teacher."""
-        graded, taught = zip(*(both.chunk(2) for both in labels), strict=True)
-        loss = self.listwise(inputs, list(graded), **more)
-        lists = self.seen.logits.split([len(scores) for scores in taught])
-        terms = [
-            -(torch.softmax(SHARPNESS * scores.to(logits), dim=0) * torch.log_softmax(logits, dim=0)).sum()
-            for logits, scores in zip(lists, taught, strict=True)
-            if bool(scores.any())
-        ]
-        return loss + self.weight * torch.stack(terms).mean() if terms else loss
-
-
-def listwise(loss: Callable[..., nn.Module], model: CrossEncoder, teacher_weight: float) -> nn.Module:
-    """Return a listwise loss that sees all candidates of a step at once, taught where the weight is above 0."""
-    if teacher_weight > 0:
-        return Taught(model, listwise=loss, weight=teacher_weight)
-    return loss(model=model, mini_batch_size=-1)
-
-
 def pointwise(model: CrossEncoder, teacher_weight: float) -> nn.Module:
     """Return the binary cross-entropy of single pairs, which no teacher changes."""
     return losses.BinaryCrossEntropyLoss(model)
@@ -122,8 +114,8 @@ def pointwise(model: CrossEncoder, teacher_weight: float) -> nn.Module:
 
 LOSSES = {
     "binary_cross_entropy": Loss(single_pairs, pairs_a_step, pointwise, symmetric=True),
-    "lambda": Loss(whole_lists, lists_a_step, partial(listwise, losses.LambdaLoss), symmetric=False),
-    "listnet": Loss(whole_lists, lists_a_step, partial(listwise, losses.ListNetLoss), symmetric=False),
+    "lambda": Loss(whole_lists, lists_a_step, partial(Listwise, loss=losses.LambdaLoss), symmetric=False),
+    "listnet": Loss(whole_lists, lists_a_step, partial(Listwise, loss=losses.ListNetLoss), symmetric=False),
 }
 
 
