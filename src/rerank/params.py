@@ -21,6 +21,7 @@ class Pull(Params):
 
 class Convert(Params):
     csv_quote: str | None = Field(min_length=1)
+    tsv_quote: str | None = Field(min_length=1)
 
 
 class Base(Params):

@@ -72,9 +72,10 @@ def check_users(counts: dict[str, Any], *, min_positives: int) -> None:
         )
 
 
-def summary(counts: dict[str, Any]) -> dict[str, int]:
-    """Return the few counts that are compared between runs."""
+def summary(counts: dict[str, Any], *, left_out: int) -> dict[str, int]:
+    """Return the few counts that are compared between runs; of the files left out only where there are any."""
     return {
         "rows": counts["sampled"]["rows"],
         "users": counts["sampled"]["users"],
+        **({"left_out": left_out} if left_out else {}),
     }
