@@ -387,7 +387,7 @@ def project(folder: Path, rows: Sequence[Row], **params: Any) -> None:
     """Make a project with the repository's dvc.yaml and the params of the stages sample and split."""
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     with (folder / "params.yaml").open("w") as file:
-        limits = {"task": "ranking", "max_grade": 1, "max_empty_share": 0.01}
+        limits = {"task": "ranking", "max_grade": 1, "max_empty_share": 0.01, "favourite_parts": "(?i)title: (...)"}
         YAML().dump({**COLUMN_PARAMS, **limits, **PARAMS, **params}, file)
     (folder / "data/tables").mkdir(parents=True)
     frame(rows).to_parquet(folder / "data/tables/pairs.parquet", index=False)
