@@ -44,6 +44,8 @@ def main(*, tables: Path, sampled: Path, metrics: Path) -> None:
         read(connection, tables, columns, text_ids=False)
         counts = sampling.sample(connection, **params.model_dump(exclude=set(Columns.model_fields)))
         sampling.write(connection, partial, counts, seed=params.seed)
+    if words := counting.warning(counts):
+        print(words)
     write_json(metrics, counting.summary(counts, left_out=left_out(tables)))
 
 

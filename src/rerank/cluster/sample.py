@@ -194,7 +194,7 @@ def sample_on_ray(
     connection.register("texts_of_books", fetch(texts, spill / "texts_of_books.parquet"))
     sampling.make_catalogue(connection, "texts_of_books", cold=cold)
     examples.read(connection, sampling.LEAKED_ROWS, title_pattern=title_pattern)
-    counts = counting.count(connection)
+    counts = counting.count(connection, split_name=split_name)
     counting.check_users(counts, min_positives=min_positives)
     return counts
 
@@ -225,6 +225,8 @@ def main(*, source: str, sampled: Path, metrics: Path) -> None:
         core = params.model_dump(exclude=set(Columns.model_fields))
         counts = sample_on_ray(connection, pairs, Path(spill), columns=columns, **core)
         sampling.write(connection, partial, counts, seed=params.seed, positives="FROM positives")
+    if words := counting.warning(counts):
+        print(words)
     write_json(metrics, counting.summary(counts, left_out=files.left_out))
 
 
