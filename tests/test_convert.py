@@ -1,6 +1,7 @@
 """What each kind of table becomes, and what of each is refused with the line that is wrong."""
 
 import json
+import shutil
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -13,18 +14,24 @@ from hypothesis import strategies as st
 
 from rerank.data.conversion import convert
 from rerank.data.formats import FORMATS
+from rerank.data.origin import origin
 from rerank.errors import UserError
 
 
-def converted(folder: Path, name: str, content: str | bytes, *, csv_quote: str | None = '"') -> list[dict[str, object]]:
+def converted(
+    folder: Path, name: str, content: str | bytes, *, csv_quote: str | None = '"', tsv_quote: str | None = None
+) -> list[dict[str, object]]:
     """Convert one table and return its rows."""
     raw = folder / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     (raw / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    convert(raw, folder / "tables", csv_quote=csv_quote)
+    convert(raw, folder / "tables", csv_quote=csv_quote, tsv_quote=tsv_quote)
     (parquet,) = (folder / "tables").iterdir()
     assert parquet.name == Path(name).stem + ".parquet"
     return pq.read_table(parquet).to_pylist()
+
+
+ROWS = [{"text": "x, y\nz", "number": "1"}, {"text": None, "number": "2"}]
 
 
 @pytest.mark.parametrize(
@@ -32,40 +39,60 @@ def converted(folder: Path, name: str, content: str | bytes, *, csv_quote: str |
     [
         ("a.csv", 'text,number\n"x, y\nz",1\n,2\n'),
         ("a.csv", '\ufefftext,number\r\n"x, y\nz",1\r\n"",2\r\n'),
-        ("a.tsv", 'text\tnumber\n"x, y\nz"\t1\n\t2'),
-        ("a.json", '[{"text": "x, y\\nz", "number": 1}, {"number": 2}]'),
-        ("a.jsonl", '{"text": "x, y\\nz", "number": 1}\r\n\n{"text": null, "number": 2}\n'),
+        ("a.csv", 'text,number\r"x, y\nz",1\r\n,2\n\n'),
+        ("a.csv", 'text;number\n"x, y\nz";1\n;2\n'),
+        ("a.csv", 'text\tnumber\n"x, y\nz"\t1\n\t2\n'),
+        ("a.json", '[{"text": "x, y\\nz", "number": "1"}, {"number": "2"}]'),
+        ("a.jsonl", '{"text": "x, y\\nz", "number": "1"}\r\n\n{"text": null, "number": "2"}\n'),
+        ("a.json", '{"text": "x, y\\nz", "number": "1"}\n{"text": NaN, "number": "2"}\n'),
+        ("a.json", '{"text": {"0": "x, y\\nz", "1": null}, "number": {"0": "1", "1": "2"}}'),
+        ("a.jsonl", '{"text": {"0": "x, y\\nz", "1": null}, "number": {"0": "1", "1": "2"}}'),
+        ("a.json", '{"columns": ["text", "number"], "index": [0, 1], "data": [["x, y\\nz", "1"], [null, "2"]]}'),
+        ("a.json", '{"schema": {}, "data": [{"text": "x, y\\nz", "number": "1"}, {"text": null, "number": "2"}]}'),
+        ("a.json", '{"text": ["x, y\\nz", null], "number": ["1", "2"]}'),
     ],
-    ids=["csv", "csv of Windows", "tsv", "json", "jsonl"],
 )
 def test_every_kind_of_table_gives_the_same_rows(tmp_path: Path, name: str, content: str) -> None:
-    assert converted(tmp_path, name, content) == [{"text": "x, y\nz", "number": 1}, {"text": None, "number": 2}]
+    assert converted(tmp_path, name, content) == ROWS
+
+
+@pytest.mark.parametrize("orient", ["records", "columns", "split", "table", "index"])
+def test_every_shape_that_pandas_writes_is_read(tmp_path: Path, orient: str) -> None:
+    frame = pd.DataFrame({"a": ["x", None, "1"], "label": [1, 0, 1], "score": [0.5, None, 2.0]})
+    rows = converted(tmp_path, "a.json", frame.to_json(orient=orient))
+    expected = [{"a": "x", "label": 1, "score": 0.5}, {"a": None, "label": 0, "score": None}]
+    for row, wanted in zip(rows, [*expected, {"a": "1", "label": 1, "score": 2.0}], strict=True):
+        assert {key: row[key] for key in wanted} == wanted
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (["1", "", "-2"], [1, None, -2]),
-        (["1", "2.50", "1e3"], [1.0, 2.5, 1000.0]),
-        ([".5", "5.", "-0"], [0.5, 5.0, 0.0]),
-        (["true", "False", ""], [True, False, None]),
-        (["007", "8"], ["007", "8"]),
-        (["1", "x"], ["1", "x"]),
-        (["1", "12345678901234567890"], ["1", "12345678901234567890"]),
-        (["2020-01-01"], ["2020-01-01"]),
-        (["nan", "1"], ["nan", "1"]),
-        (["NULL", "#1"], ["NULL", "#1"]),
-        (["", ""], [None, None]),
-    ],
-    ids=lambda values: "-".join(map(str, values)),
+    "value", ["1", "-2", "2.50", "1e3", "true", "007", "12345678901234567890", "NULL", "nan", "#1"]
 )
-def test_a_column_has_the_narrowest_type_that_all_its_values_have(
-    tmp_path: Path, values: list[str], expected: list[object]
+def test_a_value_of_a_csv_is_the_text_that_it_is_and_an_empty_one_is_null(tmp_path: Path, value: str) -> None:
+    assert converted(tmp_path, "a.csv", f"column,n\n{value},\n,1\n") == [
+        {"column": value, "n": None},
+        {"column": None, "n": "1"},
+    ]
+
+
+def test_quotation_marks_of_a_tsv_are_text_unless_a_param_says_otherwise(tmp_path: Path) -> None:
+    content = 'a\tb\n"x\t1\ny" z\t2\n'
+    assert converted(tmp_path / "1", "a.tsv", content) == [{"a": '"x', "b": "1"}, {"a": 'y" z', "b": "2"}]
+    assert converted(tmp_path / "2", "a.tsv", 'a\tb\n"x\ty"\t1\n', tsv_quote='"') == [{"a": "x\ty", "b": "1"}]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_folder_called_key_value_adds_the_column_that_a_table_lacks_and_replaces_none(
+    tmp_path: Path, suffix: str
 ) -> None:
-    rows = converted(tmp_path, "a.csv", "column,n\n" + "".join(f"{value},1\n" for value in values))
-    found = [row["column"] for row in rows]
-    assert found == expected
-    assert [type(value) for value in found] == [type(value) for value in expected]
+    for place in ("user=a%20b/LABEL=9", "user=__HIVE_DEFAULT_PARTITION__"):
+        folder = tmp_path / "raw" / place
+        folder.mkdir(parents=True)
+        frame = pd.DataFrame({"label": ["1"], "text": ["x"]})
+        getattr(frame, f"to_{suffix}")(folder / f"part.{suffix}", index=False)
+    convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
+    rows = [pq.ParquetFile(path).read().to_pylist() for path in sorted((tmp_path / "tables").rglob("*.parquet"))]
+    assert rows == [[{"label": "1", "text": "x", "user": None}], [{"label": "1", "text": "x", "user": "a b"}]]
 
 
 # A lone \r ends a line for some readers, so it is no text here.
@@ -82,37 +109,39 @@ def test_texts_come_back_as_they_were_written(
     assert converted(tmp_path_factory.mktemp("texts"), "a.csv", content) == frame.to_dict("records")
 
 
-def test_the_last_row_of_many_decides_a_type_as_the_first_does(tmp_path: Path) -> None:
-    rows = converted(tmp_path, "a.csv", "a,b\n" + "1,2\n" * 100_000 + "x,2\n")
-    assert rows[0] == {"a": "1", "b": 2}
-
-
 def test_without_a_quote_character_quotes_are_text(tmp_path: Path) -> None:
-    assert converted(tmp_path, "a.tsv", 'a\t"b\n"x\ty "z"\n', csv_quote=None) == [{"a": '"x', '"b': 'y "z"'}]
-    assert converted(tmp_path / "other", "a.csv", "a,b\n'x, y',1\n", csv_quote="'") == [{"a": "x, y", "b": 1}]
+    assert converted(tmp_path, "a.tsv", 'a\t"b\n"x\ty "z"\n', csv_quote=None, tsv_quote=None) == [
+        {"a": '"x', '"b': 'y "z"'}
+    ]
+    assert converted(tmp_path / "other", "a.csv", "a,b\n'x, y',1\n", csv_quote="'") == [{"a": "x, y", "b": "1"}]
 
 
 def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
-    assert converted(tmp_path, "a.csv", ",b\n0,1\n") == [{"column0": 0, "b": 1}]
+    assert converted(tmp_path, "a.csv", ",b\n0,1\n") == [{"column0": "0", "b": "1"}]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "a,b\n1,2\n3\n", r"line 3 can't be read \(Expected Number of Columns: 2 Found: 1\).*csv_quote"),
-        ("a.csv", "a,b\n" + "1,2\n" * 50_000 + "1,2,3\n", "line 50002 can't be read .*Found: 3"),
-        ("a.csv", 'a,b\n1,"x" y\n', "line 2 can't be read .*unterminated quote"),
-        ("a.csv", 'a,b\n1,"x\n', "line 2 can't be read .*unterminated quote"),
-        ("a.csv", b"a,b\n1,\xe9\n", "line 2 can't be read .*Invalid unicode"),
-        ("a.csv", "a,b\n1," + "x" * 3_000_000 + "\n", "line 2 can't be read .*Maximum line size"),
-        ("a.csv", "a,b\n1,2\r\n3,4\n", "can't be read"),
-        ("a.csv", '"a,b\n1,2\n', "line 1 can't be read as a header"),
+        ("a.csv", "a,b\n1,2\n3\n", r"line 3 has 1 fields, and its header 2: correct it, or .*csv_quote"),
+        ("a.csv", "a,b\n" + "1,2\n" * 50_000 + "1,2,3\n", "line 50002 has 3 fields"),
+        ("a.csv", 'a,b\n"1\n2",2\n1\n', "line 4 has 1 fields"),
+        ("a.csv", "a,b\r1,2\r3\r", "line 3 has 1 fields"),
+        ("a.csv", 'a,b\n1,"x" y\n', "line 2 can't be read .*expected after"),
+        ("a.csv", 'a,b\n1,"x\n3,4\n', "line 2 can't be read .a quotation mark is not closed"),
+        ("a.csv", b"a,b\n1,2\n1,\xe9\n", "line 3 is not UTF-8: save the file as UTF-8"),
+        ("a.csv", "a,b\n1,é\n".encode("utf-16"), "line 1 is UTF-16: save the file as UTF-8"),
+        ("a.json", '[{"a": 1}]'.encode("utf-16"), "line 1 is UTF-16: save the file as UTF-8"),
+        ("a.csv", '"a,b\n1,2\n', "line 1 can't be read .a quotation mark is not closed"),
+        ("a.json", '[{"a": 1, "b": 2, "a": 3}]', "an object has the key 'a' twice: keep one"),
+        ("a.jsonl", '{"a": 1}\n{"a": 1, "a": 2}\n', "line 2: an object has the key 'a' twice: keep one"),
+        ("a.json", '{"columns": ["a"], "data": [[1, 2]]}', "holds no list of records"),
         ("a.csv", "a,b,A\n1,2,3\n", "its header names the column 'A' twice"),
         ("a.csv", "", "is empty: its first line must name the columns"),
         ("a.json", '[{"a": 1},', r"is no JSON \(Expecting value: line 1 column 11"),
         ("a.json", "[" * 100_000, "is no JSON"),
         ("a.json", '{"a": 1}', "holds no list of records"),
-        ("a.json", "[]", "holds no list of records"),
+        ("a.json", "{}", "holds no list of records"),
         ("a.json", "[1]", "holds no list of records"),
         ("a.json", '[{"a": "\\ud800"}]', "holds a text that is not Unicode"),
         ("a.json", b'[\n{"a": "\xe9"}]', "line 2 is not UTF-8"),
@@ -125,7 +154,7 @@ def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
         ("a.txt", "# qid:1: x\nbad qid:1 # 7555\n", "line 2 is no judgment"),
         ("a.txt", "# qid:1: x\n1 qid:2 # 7555\n", "query 2 has no text: write the line '# qid:2: TEXT'"),
         ("a.txt", "# qid:1: x\n# qid:1: y\n", "line 2: query 1 is 'y', and 'x' above"),
-        ("a.txt", "# qid:1: x\n", "holds no list of records"),
+        ("a.txt", "# qid:1: x\n", "holds no judgment"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_that_names_the_place(
@@ -143,7 +172,7 @@ def test_one_of_several_tables_is_named(tmp_path: Path) -> None:
     (tmp_path / "raw/sets/a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "raw/sets/b.csv").write_text("a,b\n1\n")
     with pytest.raises(UserError, match=r"raw: sets/b[.]csv: line 2 "):
-        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
 
 
 def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -151,7 +180,7 @@ def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
     for name in ("a.csv", "a.tsv"):
         (tmp_path / "raw" / name).write_text("a\n1\n")
     with pytest.raises(UserError, match=r"raw: a[.]tsv: there is another table of that name"):
-        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
 
 
 def test_a_table_and_a_folder_in_the_place_of_one_table_are_refused(tmp_path: Path) -> None:
@@ -159,30 +188,32 @@ def test_a_table_and_a_folder_in_the_place_of_one_table_are_refused(tmp_path: Pa
     for name in ("a.csv", "a.parquet/part.csv"):
         (tmp_path / "raw" / name).write_text("a\n1\n")
     with pytest.raises(UserError, match=r"raw: a[.]parquet/part[.]csv: there is another table of that name"):
-        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
 
 
 def test_a_file_that_is_no_table_is_left_out_and_a_folder_without_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/.DS_Store").write_bytes(b"x")
     with pytest.raises(UserError, match=r"raw: holds no table \(\.parquet, "):
-        convert(tmp_path / "raw", tmp_path / "none", csv_quote='"')
-    assert converted(tmp_path, "a.csv", "a\n1\n") == [{"a": 1}]
+        convert(tmp_path / "raw", tmp_path / "none", csv_quote='"', tsv_quote=None)
+    assert converted(tmp_path, "a.csv", "a\n1\n") == [{"a": "1"}]
 
 
 def test_the_name_of_a_folder_changes_no_value(tmp_path: Path) -> None:
     table = tmp_path / "raw/o'clock [1]/n=9/part[1]*.csv"
     table.parent.mkdir(parents=True)
     table.write_text("n,text\n1,x\n")
-    convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"')
+    convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
     (parquet,) = (tmp_path / "tables").rglob("*.parquet")
-    assert pq.ParquetFile(parquet).read().to_pylist() == [{"n": 1, "text": "x"}]
+    assert pq.ParquetFile(parquet).read().to_pylist() == [{"n": "1", "text": "x"}]
 
 
 @pytest.mark.parametrize("csv_quote", ['""', "", "é", ",", "\n"])
 def test_an_impossible_quote_is_refused(tmp_path: Path, csv_quote: str) -> None:
     with pytest.raises(UserError, match=r"^params.yaml: csv_quote is .*: give one ASCII character"):
-        convert(tmp_path / "raw", tmp_path / "tables", csv_quote=csv_quote)
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote=csv_quote, tsv_quote=None)
+    with pytest.raises(UserError, match=r"^params.yaml: tsv_quote is .*: give one ASCII character"):
+        convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None, tsv_quote=csv_quote)
 
 
 def test_the_keys_of_an_object_of_records_become_the_column_id(tmp_path: Path) -> None:
@@ -215,21 +246,26 @@ def test_a_judgment_list_gives_query_document_and_grade(tmp_path: Path) -> None:
     ]
 
 
-def test_the_same_table_gives_the_same_bytes_however_many_threads_read_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = "a,b\n" + "".join(f"{number},text {number % 7}\n" for number in range(400_000))
-    connect = duckdb.connect
-    for threads in (1, 4):
-        monkeypatch.setattr(duckdb, "connect", lambda threads=threads: connect(config={"threads": threads}))
-        converted(tmp_path / str(threads), "a.csv", content)
-    assert (tmp_path / "1/tables/a.parquet").read_bytes() == (tmp_path / "4/tables/a.parquet").read_bytes()
+def test_the_same_table_gives_the_same_bytes_again_and_says_what_it_was_made_from(tmp_path: Path) -> None:
+    content = "a,b\n" + "".join(f"{number},text {number % 7}\n" for number in range(120_000))
+    made = []
+    for _ in range(2):
+        assert len(converted(tmp_path, "a.csv", content)) == 120_000
+        made.append((tmp_path / "tables/a.parquet").read_bytes())
+        shutil.rmtree(tmp_path / "tables")
+    assert made[0] == made[1]
+    converted(tmp_path, "a.csv", content)
+    assert origin(pq.read_schema(tmp_path / "tables/a.parquet")) == str(tmp_path / "raw")
+
+
+def test_a_text_may_be_as_long_as_it_likes(tmp_path: Path) -> None:
+    assert converted(tmp_path, "a.csv", "a,b\n1," + "x" * 3_000_000 + "\n")[0]["b"] == "x" * 3_000_000
 
 
 def test_a_parquet_file_is_linked_and_every_format_has_a_reader(tmp_path: Path) -> None:
     (tmp_path / "raw/part").mkdir(parents=True)
     pq.write_table(duckdb.sql("SELECT 1 AS a").to_arrow_table(), tmp_path / "raw/part/a.parquet")
-    assert convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None) == 1
+    assert convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None, tsv_quote=None) == 1
     assert (tmp_path / "tables/part/a.parquet").samefile(tmp_path / "raw/part/a.parquet")
     for kind in FORMATS.values():
         assert kind.reader is None or callable(resolve_name(kind.reader))
@@ -239,6 +275,6 @@ def test_a_table_that_dvc_has_linked_to_its_cache_is_linked_to_the_file_itself(t
     (tmp_path / "raw").mkdir()
     pq.write_table(duckdb.sql("SELECT 1 AS a").to_arrow_table(), tmp_path / "cached")
     (tmp_path / "raw/a.parquet").symlink_to("../cached")
-    convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None)
+    convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None, tsv_quote=None)
     assert not (tmp_path / "tables/a.parquet").is_symlink()
     assert pq.ParquetFile(tmp_path / "tables/a.parquet").read().to_pylist() == [{"a": 1}]

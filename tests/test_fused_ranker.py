@@ -133,6 +133,22 @@ def test_the_command_ranks_with_the_fusion_and_says_so_or_with_one_system_alone(
     assert only == plain != ranked and "item-kNN" not in words
 
 
+def test_a_reader_is_told_as_the_training_contexts_were_and_a_lone_model_says_how(
+    folder: Path, cross_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = shutil.copytree(folder / "ranker", tmp_path / "ranker")
+    catalogue = pd.read_parquet(told / "coreading/catalogue.parquet")
+    catalogue.assign(part=catalogue["book_id"].map({"b4": "more"})).to_parquet(told / "coreading/catalogue.parquet")
+    model = shutil.copytree(cross_encoder, tmp_path / "model")
+    plain, more = ["--user", "Favorite books: Book 4"], ["--user", "Favorite books: Book 4 (more)"]
+    for only in ([], ["--only", "cross_encoder"]):
+        ours, _ = run("--model", told, *only, *plain, capsys=capsys)
+        assert ours == run("--model", folder / "ranker", *only, *more, capsys=capsys)[0]
+        assert ours != run("--model", folder / "ranker", *only, *plain, capsys=capsys)[0]
+    write_json(model / "training.json", {"params": {"favourite_parts": "Genres: (.+)"}, "cut_pairs": 0.0})
+    assert "with 'Genres: (.+)' of each favourite's text in brackets" in run("--model", model, *plain, capsys=capsys)[1]
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [

@@ -164,7 +164,7 @@ def test_a_document_with_several_texts_has_the_lowest(monkeypatch: pytest.Monkey
         ),
         (
             {"label_column": "keywords"},
-            "column 'keywords' holds (large_)?string, not numbers: convert it, or set label_column",
+            "column 'keywords' holds 'fire' .14 of 14 rows are not whole .*: correct them, or set label_column",
         ),
         ({"document_id_column": "title"}, "column 'title' is null or blank in 3 of 7 rows: fill or drop them"),
     ],

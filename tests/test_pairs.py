@@ -1,6 +1,7 @@
 """The schema: what `check` accepts and refuses, and what `read` makes of other column names and types."""
 
 import hashlib
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rerank.data import pairs, schema
+from rerank.data.conversion import convert
 from rerank.errors import UserError
 
 CANONICAL = pairs.SourceColumns(*("user_id", "book_id", "user_ctx", "book_text", "label"))
@@ -76,7 +78,8 @@ def test_all_parts_are_counted_and_checked(tmp_path: Path) -> None:
     [
         ({"user_id": [1.5, 2.5, 3.5]}, "column 'user_id' holds double, not text or whole numbers"),
         ({"user_ctx": [1.5, 2, 3]}, "column 'user_ctx' holds double, not text or whole numbers"),
-        ({"label": ["yes", "no", "yes"]}, "column 'label' holds .*string, not numbers"),
+        ({"label": ["yes", "no", "yes"]}, "column 'label' holds 'no' .3 of 3 rows are not whole .*set label_column"),
+        ({"Label": 1}, "column 'label' and 'Label' differ by case alone: rename or drop one"),
         ({"user_id": ["ann", None, "bob"]}, "column 'user_id' is null or blank in 1 of 3 rows"),
         ({"book_id": ["1", " ", "2"]}, "column 'book_id' is null or blank in 1 of 3 rows"),
         ({"label": [1.0, None, 0.0]}, "column 'label' is null or blank in 1 of 3 rows"),
@@ -92,6 +95,47 @@ def test_each_way_of_breaking_the_schema_is_named(tmp_path: Path, columns: dict[
     with pytest.raises(UserError, match=f"^books.zip: {message}") as caught:
         check(tmp_path, table(**columns))
     assert "\n" not in str(caught.value)
+
+
+def test_names_of_files_are_no_patterns_and_parts_without_rows_agree_with_all(tmp_path: Path) -> None:
+    names = ["part[1].parquet", "part1.parquet", "pairs*.parquet", "pairs2.parquet", "a?b.parquet", "axb.parquet"]
+    for number, name in enumerate(names):
+        table(book_id=[f"{number}a", f"{number}b", f"{number}c"]).to_parquet(tmp_path / name)
+    pq.write_table(pa.table({"user_id": pa.nulls(0), "label": pa.nulls(0)}), tmp_path / "empty.parquet")
+    assert check(tmp_path) == 18
+    connection = duckdb.connect()
+    pairs.read(connection, tmp_path, CANONICAL)
+    assert connection.sql("SELECT count(DISTINCT book_id) FROM pairs").fetchall() == [(18,)]
+
+
+def test_the_file_with_the_wrong_value_is_named_as_the_user_called_it(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    table().to_csv(raw / "a.csv", index=False)
+    table(label=[1, 0, "x"]).to_csv(raw / "b.csv", index=False)
+    convert(raw, tmp_path / "tables", csv_quote='"', tsv_quote=None)
+    with pytest.raises(UserError, match=r"raw: b.csv: column 'label' holds 'x' .1 of 3 rows"):
+        check(tmp_path / "tables")
+
+
+def test_a_column_that_stands_there_twice_and_many_columns_are_told_in_one_short_line(tmp_path: Path) -> None:
+    twice = pa.table([pa.array(["x"])] * 2, names=["user_id", "user_id"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"column 'user_id' stands there twice: rename or drop one"):
+        check(tmp_path)
+    pd.DataFrame({f"a long name of a column {n}": [1] for n in range(2_000)}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"column 'user_id' is missing .*and 1,99. more") as caught:
+        check(tmp_path)
+    assert len(str(caught.value)) < 300
+
+
+def test_labels_may_be_texts_of_numbers_and_decimals(tmp_path: Path) -> None:
+    for label in (["1", " 0 ", "1.0"], ["true", "False", "TRUE"], [Decimal("1.0"), Decimal(0), Decimal(1)]):
+        table(label=label).to_parquet(tmp_path / "a.parquet")
+        assert check(tmp_path) == 3
+        connection = duckdb.connect()
+        pairs.read(connection, tmp_path, CANONICAL)
+        assert connection.sql("SELECT label FROM pairs").fetchall() == [(1,), (0,), (1,)]
 
 
 def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_a_key_of_another_file_counts_where_dvc_yaml_takes_it_from_there(project
         ("params.yaml", "lr: [1, 2\n", "params.yaml: can't be read"),
         ("params.yaml", "lr: 1\nlr: 2\n", "params.yaml: can't be read"),
         ("params.yaml", "- lr\n", "params.yaml: holds no keys"),
-        ("params.yaml", "lr: 1e-4\n", "key 'seed' is missing"),
+        ("params.yaml", "lr: 1e-4\n", "key 'favourite_parts' is missing"),
         ("dvc.yaml", "stages: {}\n", "dvc.yaml: has no stage 'train'"),
         ("dvc.yaml", TRAIN.replace("KEYS", "lr"), "stage 'train' does not fit its params (seed, "),
     ],

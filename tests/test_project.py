@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from rerank import params
 from rerank.command import parser
+from rerank.data.formats import FORMATS
 from rerank.systems.registry import SYSTEMS
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +68,12 @@ def _files(entries: list[Any]) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
+def _named(functions: list[str]) -> set[str]:
+    """Return the modules of functions that are named as ``rerank.ROOM.MODULE:FUNCTION``."""
+    matches = (re.fullmatch(r"rerank\.([\w.]+):\w+", function) for function in functions)
+    return {match[1].replace(".", "/") for match in matches if match}
+
+
 @functools.cache
 def _imports(module: Path) -> frozenset[str]:
     """Return the names (ROOM/MODULE) of the rerank modules that ``module`` imports, directly or through another."""
@@ -75,9 +82,10 @@ def _imports(module: Path) -> frozenset[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rerank":
             below = str(node.module).split(".")[1:]
             found |= {"/".join([*below, alias.name]) for alias in node.names} | {"/".join(below)}
-        elif isinstance(node, ast.Constant) and module.name != "registry.py":
-            reader = re.fullmatch(r"rerank\.([\w.]+):\w+", str(node.value))
-            found |= {reader[1].replace(".", "/")} if reader else set()
+        elif isinstance(node, ast.Constant) and module.name not in ("registry.py", "formats.py"):
+            found |= _named([str(node.value)])
+    if module.name == "conversion.py":  # it calls the readers that the formats name; who fetches a source calls none
+        found |= _named([kind.reader for kind in FORMATS.values() if kind.reader])
     found = {name for name in found if (ROOT / f"src/rerank/{name}.py").is_file()}
     return frozenset(found.union(*(_imports(ROOT / f"src/rerank/{name}.py") for name in found)))
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import pty
 import resource
@@ -21,14 +22,18 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pull_project
 import pytest
+from checkout import set_params
 from fsspec.implementations.http import DEFAULT_BLOCK_SIZE
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.data.fetch import fetch
+from rerank.data.formats import LEFT_OUT
+from rerank.data.pairs import COLUMNS, SourceColumns, read
 from rerank.errors import UserError
 from stages import convert, pull
 
@@ -178,8 +183,11 @@ def test_a_folder_or_archive_gives_its_tables_unpacked_and_of_one_kind_only(tmp_
                 (source / name).write_bytes(content)
         else:
             WRITERS[kind](source, members)
-        fetch(str(source), tmp_path / f"raw {number}", max_bytes=LIMIT)
-        assert pull_project.contents(tmp_path / f"raw {number}") == expected
+        fetched = fetch(str(source), tmp_path / f"raw {number}", max_bytes=LIMIT)
+        found = pull_project.contents(tmp_path / f"raw {number}")
+        left_out = sorted(members.keys() - {name + packed for name in expected for packed in ("", ".gz")})
+        assert json.loads(found.pop(LEFT_OUT)) == fetched.left_out == left_out
+        assert found == expected and fetched.tables == len(expected)
 
 
 def test_the_source_is_copied_and_never_linked(tmp_path: Path) -> None:
@@ -205,7 +213,80 @@ def test_only_parquet_files_are_kept(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "folder")
     fetch(str(tmp_path / "folder"), tmp_path / "from folder", max_bytes=LIMIT)
     for kept in ("from zip", "from folder"):
-        assert pull_project.contents(tmp_path / kept) == {"a/part.0.parquet": parquet()}
+        found = pull_project.contents(tmp_path / kept)
+        assert json.loads(found.pop(LEFT_OUT)) == sorted(name for name in others if not name.endswith("/"))
+        assert found == {"a/part.0.parquet": parquet()}
+
+
+NAMES = {
+    "A.PARQUET": "A.parquet",
+    "b.pq": "b.parquet",
+    "c.Parq": "c.parquet",
+    "d.parquet.gzip": "d.parquet",
+    "e.parquet.gz": "e.parquet",
+    "f.CSV.GZ": "f.csv",
+    "g.ndjson": "g.jsonl",
+    "h.tab": "h.tsv",
+    "_x=1/part.csv": "_x=1/part.csv",
+    "part[1].parquet": "part[1].parquet",
+}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])
+def test_every_spelling_of_an_ending_is_read_and_what_other_tools_write_beside_is_left_out(
+    tmp_path: Path, kind: str
+) -> None:
+    members = {name: gzip.compress(b"a\n1\n") if name.lower().endswith("csv.gz") else parquet() for name in NAMES}
+    members["e.parquet.gz"] = gzip.compress(parquet())
+    beside = ["_SUCCESS", "_committed_1", ".part.crc", "notes.md", "_temporary/0/part.parquet", "sheet.xlsx"]
+    source = tmp_path / "source"
+    if kind == "folder":
+        for name, content in {**members, **dict.fromkeys(beside, b"x")}.items():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes(content)
+    else:
+        WRITERS[kind](source, {**members, **dict.fromkeys(beside, b"x")})
+    fetched = fetch(str(source), tmp_path / "raw", max_bytes=LIMIT)
+    assert fetched.left_out == sorted(beside) and fetched.tables == len(NAMES)
+    assert "; left out 6: .part.crc, _SUCCESS, _committed_1, …" in fetched.words("x")
+    found = pull_project.contents(tmp_path / "raw")
+    assert found.keys() - {LEFT_OUT} == set(NAMES.values())
+    assert found["e.parquet"] == found["d.parquet"] == parquet() and found["f.csv"] == b"a\n1\n"
+
+
+def test_two_files_of_one_place_are_refused(tmp_path: Path) -> None:
+    for name in ("a.pq", "a.PARQUET"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(parquet())
+    fails(tmp_path / "in", tmp_path / "raw", "a.pq has the place of another file, but for its ending: rename one")
+
+
+def test_linked_folders_are_read_once_and_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/part.parquet").write_bytes(parquet())
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/linked").symlink_to("../elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to("../in")
+    assert fetch(str(tmp_path / "in"), tmp_path / "raw", max_bytes=LIMIT).tables == 1
+    assert pull_project.contents(tmp_path / "raw") == {"linked/part.parquet": parquet()}
+    (tmp_path / "in/gone.parquet").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"in/gone.parquet: is a link to nothing: mend or delete it"):
+        fetch(str(tmp_path / "in"), tmp_path / "again", max_bytes=LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("log", "noun"),
+    [
+        ("_delta_log/00000000000000000000.json", "a Delta table"),
+        ("x/.hoodie/hoodie.properties", "a Hudi table"),
+        ("metadata/v1.metadata.json", "an Iceberg table"),
+    ],
+)
+def test_a_folder_in_which_a_log_says_what_is_in_the_table_is_refused(tmp_path: Path, log: str, noun: str) -> None:
+    for name, content in {log: b"{}", "data/part.parquet": parquet()}.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(content)
+    fails(tmp_path / "in", tmp_path / "raw", f"is {noun} .*: write its rows as plain parquet")
 
 
 EVIL = ["/evil.parquet", "../evil.parquet", "a/../../evil.parquet", "a/../evil.parquet", "..", r"..\evil.parquet"]
@@ -412,17 +493,29 @@ def pulled(project: Path, source: str) -> pd.DataFrame:
     return pd.read_parquet("data/tables")
 
 
+AWKWARD = ["007", "1e5", "NULL", "NA", "true", "nan", "-0", 'say "x, y"', "a;b", "two\nlines", "tab\there", "Ünïcode ✓"]
+
+
 def test_the_stages_make_the_same_pairs_of_every_kind_of_table(project: Path) -> None:
-    pairs = pull_project.pairs()
+    pairs = pd.DataFrame({"user_id": AWKWARD, "book_id": AWKWARD[::-1], "user_ctx": AWKWARD, "book_text": AWKWARD})
+    pairs = pairs.assign(label=[0, 1] * 6)
     pairs.to_parquet("pairs.parquet")
     pairs.to_csv("pairs.csv", index=False)
+    pairs.to_csv("semicolons.csv", index=False, sep=";")
     pairs.to_csv("pairs.tsv", index=False, sep="\t")
     pairs.to_json("pairs.json", orient="records")
-    pairs.to_json("pairs.jsonl", orient="records", lines=True)
+    pairs.to_json("columns.json")
+    pairs.to_json("pairs.ndjson", orient="records", lines=True)
     write_tar(Path("pairs.tgz"), {"pairs.csv": Path("pairs.csv").read_bytes()})
-    for source in ("pairs.parquet", "pairs.csv", "pairs.tsv", "pairs.json", "pairs.jsonl", "pairs.tgz"):
-        pd.testing.assert_frame_equal(pulled(project, source), pairs)
+    set_params(project, tsv_quote='"')
+    sources = ("pairs.parquet", "pairs.csv", "semicolons.csv", "pairs.tsv", "pairs.json", "columns.json")
+    for source in (*sources, "pairs.ndjson", "pairs.tgz"):
+        pulled(project, source)
         assert list(pull_project.contents(Path("data/tables"))) == ["pairs.parquet"]
+        connection = duckdb.connect()
+        read(connection, Path("data/tables"), SourceColumns(*COLUMNS))
+        found = connection.sql(f"SELECT {', '.join(COLUMNS)} FROM pairs").df()
+        pd.testing.assert_frame_equal(found, pairs, check_dtype=False)
 
 
 def test_a_param_that_names_no_address_is_one_line(project: Path) -> None:
@@ -439,7 +532,7 @@ def test_the_stage_names_the_line_of_a_table_that_it_cannot_read_and_keeps_the_e
     pull_project.pull(project, "bad.csv").check_returncode()
     result = pull_project.convert(project)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: data/raw: line 8 can't be read (Expected Number of Columns: 5 Found: 6)")
+    assert result.stderr.startswith("error: data/raw: line 8 has 6 fields, and its header 5: correct it")
     assert result.stderr.count("\n") == 1
     assert pull_project.contents(project / "data/tables") == before
 

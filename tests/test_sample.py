@@ -387,7 +387,7 @@ def project(folder: Path, rows: Sequence[Row], **params: Any) -> None:
     """Make a project with the repository's dvc.yaml and the params of the stages sample and split."""
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
     with (folder / "params.yaml").open("w") as file:
-        limits = {"task": "ranking", "max_grade": 1, "max_empty_share": 0.01}
+        limits = {"task": "ranking", "max_grade": 1, "max_empty_share": 0.01, "favourite_parts": "(?i)title: (...)"}
         YAML().dump({**COLUMN_PARAMS, **limits, **PARAMS, **params}, file)
     (folder / "data/tables").mkdir(parents=True)
     frame(rows).to_parquet(folder / "data/tables/pairs.parquet", index=False)
@@ -425,7 +425,7 @@ def test_the_stage_writes_sorted_pairs_and_the_counts_and_the_same_bytes_again(t
     assert counts["dropped_users"] == {"below_min_positives": 12, "without_negatives": 0, "beyond_max_users": 0}
     assert counts["sampled"]["users"] == pairs["user_id"].nunique() == 8
     metrics = json.loads((tmp_path / "metrics/data.json").read_text())
-    assert metrics == {"rows": len(pairs), "users": 8}
+    assert metrics == {"rows": len(pairs), "users": 8, "taught_contexts": 5}
     assert (tmp_path / "data/sampled/leaked.csv").read_text() == '"user_id","book_id","title","context"\n'
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["sampled", "tables"]
 
@@ -454,6 +454,22 @@ def test_the_first_twenty_leaked_pairs_by_hash_are_shown_as_they_are(tmp_path: P
         assert row["title"] == ("Dune" if short else "Dune (Dune, #1)")
         assert row["context"] == ("Dune" if short else context[:200])
     assert counts["dropped"]["leaked"] == 30 + 2 * several_texts and counts["dropped"]["contradictions"] == 2
+
+
+def test_the_same_question_under_two_ids_in_training_and_outside_is_counted_and_told(tmp_path: Path) -> None:
+    names = [f"u{n}" for n in range(60)]
+    project(tmp_path, [row for name in names for row in reader(name, context=f"Favorite books: {name}")])
+    alone = run_stage(tmp_path)
+    assert alone.returncode == 0 and "have the context of a training user" not in alone.stdout
+    rows = [row for name in names for row in reader(name, context="Best books? ")]
+    frame(rows).to_parquet(tmp_path / "data/tables/pairs.parquet", index=False)
+    result = run_stage(tmp_path)
+    counts = json.loads((tmp_path / "data/sampled/counts.json").read_text())
+    metrics = json.loads((tmp_path / "metrics/data.json").read_text())
+    taught = counts["users_with_a_taught_context"]
+    assert 20 < taught < 50 and metrics["taught_contexts"] == taught
+    assert result.stdout.startswith(f"{taught} users of validation and test have the context of a training user")
+    assert result.stdout.count("\n") == 1 and "set user_column to null" in result.stdout
 
 
 @pytest.mark.parametrize(

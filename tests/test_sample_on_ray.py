@@ -151,8 +151,9 @@ def test_rows_are_checked_as_the_stage_does(tmp_path: Path) -> None:
                 schema.check(raw, **limits)
             with pytest.raises(UserError) as there:
                 cluster_sample.check(on_ray.find(str(raw)).read(), **limits)
-            assert str(there.value) == str(here.value)
-            assert f"column '{name}'" in str(here.value) and f"1 of {rows} rows" in str(here.value)
+            assert str(there.value).startswith(f"here: column '{name}'") and f"1 of {rows} rows" in str(there.value)
+            assert str(here.value).startswith(f"here: 1.parquet: column '{name}'")  # it can say which file
+            assert str(here.value).rpartition(" rows")[2] == str(there.value).rpartition(" rows")[2]
 
 
 def test_the_name_of_a_folder_adds_no_column(tmp_path: Path) -> None:

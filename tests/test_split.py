@@ -21,6 +21,7 @@ from rerank.data.splitting import SPLITS, check, split
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS: dict[str, Any] = {"seed": 42, "validation_share": 0.2, "test_share": 0.2}
+NOTHING_TOLD = {"title_pattern": None, "favourite_parts": None}
 
 
 def reader(user: str, labels: Sequence[int] = (1, 2, 0, 0)) -> pd.DataFrame:
@@ -118,7 +119,7 @@ def test_a_user_in_two_splits_stops_the_stage(tmp_path: Path) -> None:
 def project(folder: Path, pairs: pd.DataFrame, **params: Any) -> None:
     """Make a project with the repository's dvc.yaml, the params of the stage, and a sample."""
     (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    (folder / "params.yaml").write_text(json.dumps({**PARAMS, **params}))
+    (folder / "params.yaml").write_text(json.dumps({**PARAMS, **NOTHING_TOLD, **params}))
     (folder / "data/sampled").mkdir(parents=True)
     pairs.to_parquet(folder / "data/sampled/pairs.parquet", index=False)
     pairs[pairs["label"] > 0].to_parquet(folder / "data/sampled/positives.parquet", index=False)

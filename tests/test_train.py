@@ -459,7 +459,8 @@ def test_losses_take_all_candidates_of_a_step_at_once(base: Path) -> None:
 
 def write_project(folder: Path, **changes: object) -> list[str]:
     """Write what the train stage reads: params.yaml, dvc.yaml and a split; return the keys that it declares."""
-    keys = {**PARAMS, "training_seed": 1, "task": "ranking", "validation_users": None, "eval_every": 2, **changes}
+    keys = {**PARAMS, "training_seed": 1, "task": "ranking", "validation_users": None, "eval_every": 2}
+    keys = {**keys, "favourite_parts": None, **changes}
     del keys["symmetric"], keys["validation_metric"]
     yaml = YAML()
     yaml.dump(keys, folder / "params.yaml")
@@ -553,6 +554,18 @@ def test_an_unknown_loss_stops_the_stage_before_it_reads_anything(
     shutil.rmtree(tmp_path / "split")
     with pytest.raises(UserError, match="loss is 'hinge'"):
         run_stage("one")
+
+
+def test_a_training_that_learns_nothing_says_so(
+    tmp_path: Path, run_stage: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_project(tmp_path, lr=1e-9, head_lr=1e-9)
+    run_stage("one")
+    assert "validation hardly moved: 0." in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "split")
+    write_project(tmp_path, epochs=8)
+    run_stage("two")
+    assert "hardly moved" not in capsys.readouterr().out
 
 
 def test_the_folder_of_the_stage_says_how_it_scores_and_plain_cross_encoder_opens_it(

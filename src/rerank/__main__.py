@@ -16,8 +16,8 @@ import numpy as np
 from rerank.command import run
 from rerank.errors import UserError
 from rerank.model.engines import ENGINES, engine_named
-from rerank.model.folder import model_files
-from rerank.serve.fused import is_fused, system_folder
+from rerank.model.folder import favourite_parts, model_files
+from rerank.serve.fused import is_fused, system_folder, told
 from rerank.serve.fused import rank as rank_fused
 from rerank.serve.scoring import HERE, score_pairs
 from rerank.systems.registry import FINE_TUNED
@@ -131,6 +131,8 @@ def main(given: argparse.Namespace) -> None:
             raise UserError(f"--only: {given.model} is one system: leave it out, or give models/ranker")
         if given.only != FINE_TUNED:
             raise UserError(f"--only is '{given.only}': only {FINE_TUNED} ranks alone")
+        if given.user is not None:
+            given.user = told(given.model, given.user)
         given.model = system_folder(given.model, FINE_TUNED)
     if given.pairs:
         if is_fused(given.model):
@@ -171,6 +173,12 @@ def main(given: argparse.Namespace) -> None:
         from rerank.model.ranker import load
 
         model = load(given.model, engine=given.engine)
+        if given.only is None and (parts := favourite_parts(given.model)):
+            print(
+                f"contexts: it was trained on such with {parts!r} of each favourite's text in brackets after it: write "
+                "--user so, or give models/ranker, which does",
+                file=sys.stderr,
+            )
         scores = model.score([given.user] * len(candidates), candidates).astype(np.float64)
         shown = model.shown(scores)
     ranked = rank(candidates, scores.tolist(), shown.tolist(), top=given.top)

@@ -21,6 +21,7 @@ class Pull(Params):
 
 class Convert(Params):
     csv_quote: str | None = Field(min_length=1)
+    tsv_quote: str | None = Field(min_length=1)
 
 
 class Base(Params):
@@ -54,7 +55,7 @@ class Split(Params):
 
 
 class Titles(Params):
-    title_pattern: str | None = Field(description="a regular expression with one group")
+    title_pattern: str | None = Field(None, description="a regular expression with one group")
 
     @field_validator("title_pattern")
     @classmethod
@@ -72,7 +73,24 @@ class Sample(Columns, Split, Titles):
     eval_negatives: int = Field(ge=1, le=999_999)
 
 
-class CoReading(Titles):
+class Told(Params):
+    favourite_parts: str | None = Field(None, description="a regular expression with one group")
+
+    @field_validator("favourite_parts")
+    @classmethod
+    def _parts_have_one_group(cls, value: str | None) -> str | None:
+        return _regex(value, groups=1)
+
+
+class Contexts(Titles, Told):
+    """Where the favourites of a context are found, and what is told of each."""
+
+
+class SplitReaders(Split, Contexts):
+    pass
+
+
+class CoReading(Contexts):
     item_knn_exponents: list[float] = Field(min_length=1, description="a list of numbers from 0 to 1")
     item_knn_shrinkages: list[float] = Field(min_length=1, description="a list of numbers, at least 0")
     ease_regularisations: list[float] = Field(min_length=1, description="a list of numbers above 0")
@@ -108,7 +126,7 @@ class Join(Params):
     text_columns: list[str] = Field(min_length=1)
 
 
-class Train(Params):
+class Train(Told):
     seed: int = Field(ge=0, le=2**32 - 1)
     training_seed: int = Field(ge=0, le=2**32 - 1)
     task: Literal["ranking", "similarity", "duplicates"]
@@ -176,6 +194,7 @@ MODELS: tuple[type[Params], ...] = (
     Columns,
     Split,
     Sample,
+    SplitReaders,
     CoReading,
     Group,
     Join,

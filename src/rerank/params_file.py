@@ -6,6 +6,7 @@ A task's own file holds what differs; its dvc.yaml takes the other keys from the
 """
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,7 +53,8 @@ def check(params: dict[str, Any], *, file: str = FILE) -> None:
     """
     for key in params:
         if key not in KEYS:
-            raise UserError(f"{file}: unknown key '{key}': remove it; the known keys are {', '.join(KEYS)}")
+            near = "".join(f", or write {name}" for name in get_close_matches(str(key), KEYS, n=1))
+            raise UserError(f"{file}: unknown key {str(key)[:80]!r}: remove it{near}")
     for model in MODELS:
         present = {key: params[key] for key in model.model_fields if key in params}
         fields: dict[str, Any] = {key: (KEYS[key].annotation, KEYS[key]) for key in present}

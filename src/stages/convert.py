@@ -13,7 +13,7 @@ def main(*, raw: Path, tables: Path) -> None:
     """Read the folder ``raw`` and write the folder ``tables``."""
     params = declared(Convert, "convert")
     with replacing(tables) as partial:
-        count = convert(raw, partial, csv_quote=params.csv_quote)
+        count = convert(raw, partial, csv_quote=params.csv_quote, tsv_quote=params.tsv_quote)
     print(f"{count:,} parquet file{'s' if count > 1 else ''} in {tables}")
 
 

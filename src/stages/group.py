@@ -11,6 +11,7 @@ import duckdb
 
 from rerank.command import run
 from rerank.data import grouping
+from rerank.data.formats import left_out
 from rerank.data.pairs import COLUMNS, SourceColumns, read
 from rerank.data.schema import check
 from rerank.files import replacing
@@ -44,7 +45,7 @@ def main(*, tables: Path, sampled: Path, metrics: Path) -> None:
         positives = kept[kept["label"] > 0].drop(columns=["user_ctx", "book_text", "label"])
         positives.to_parquet(partial / "positives.parquet", index=False)
         write_json(partial / "counts.json", counts)
-    write_json(metrics, grouping.summary(counts))
+    write_json(metrics, grouping.summary(counts, left_out=left_out(tables)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 
 from rerank.command import run
+from rerank.data.formats import left_out
 from rerank.data.joining import join
 from rerank.data.judgments import read_documents, read_judgments
 from rerank.files import replacing
@@ -40,7 +41,10 @@ def main(*, judgments: Path, documents: Path, judged: Path, metrics: Path) -> No
         )
         write_json(partial / "counts.json", counts)
     found = counts["judged"]
-    write_json(metrics, {"rows": found["rows"], "queries": found["queries"]})
+    others = left_out(judgments) + left_out(documents)
+    write_json(
+        metrics, {"rows": found["rows"], "queries": found["queries"], **({"left_out": others} if others else {})}
+    )
 
 
 if __name__ == "__main__":

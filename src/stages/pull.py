@@ -21,8 +21,8 @@ def main(*, param: str, raw: Path) -> None:
     if not source:
         raise UserError(f"--param: {param!r} is no param with an address that dvc.yaml declares: give source")
     with replacing(raw) as partial:
-        files = fetch(source, partial, max_bytes=int(params.max_source_gb * 1e9))
-    print(f"{files:,} table{'s' if files > 1 else ''} from {source}")
+        fetched = fetch(source, partial, max_bytes=int(params.max_source_gb * 1e9))
+    print(fetched.words(source))
 
 
 if __name__ == "__main__":

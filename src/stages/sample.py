@@ -15,6 +15,7 @@ import duckdb
 
 from rerank.command import run
 from rerank.data import counting, sampling
+from rerank.data.formats import left_out
 from rerank.data.pairs import SourceColumns, read
 from rerank.data.schema import check
 from rerank.files import replacing
@@ -43,7 +44,9 @@ def main(*, tables: Path, sampled: Path, metrics: Path) -> None:
         read(connection, tables, columns, text_ids=False)
         counts = sampling.sample(connection, **params.model_dump(exclude=set(Columns.model_fields)))
         sampling.write(connection, partial, counts, seed=params.seed)
-    write_json(metrics, counting.summary(counts))
+    if words := counting.warning(counts):
+        print(words)
+    write_json(metrics, counting.summary(counts, left_out=left_out(tables)))
 
 
 if __name__ == "__main__":

@@ -2,27 +2,37 @@
 
 The user's hash decides, so a user never moves when the table grows, and a model is always measured on people whom
 it has not seen. Popularity and co-reading know nothing else than all clean positives of the training users, not only
-the sampled ones, because a weak baseline would flatter the model.
+the sampled ones, because a weak baseline would flatter the model. Where ``favourite_parts`` is set, contexts are
+written as `rerank.data.contexts` tells them.
 """
 
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 
 from rerank.command import run
-from rerank.data import splitting
+from rerank.data import contexts, splitting
 from rerank.files import replacing
-from rerank.params import Split
+from rerank.params import Contexts, SplitReaders
 from rerank.params_file import declared
 
 
 def main(*, sampled: Path, split: Path) -> None:
     """Write train, validation, test, interactions and popularity.parquet."""
-    params = declared(Split, "split")
+    params = declared(SplitReaders, "split")
     connection = duckdb.connect()
     pairs, positives = (connection.read_parquet(str(sampled / f"{name}.parquet")) for name in ("pairs", "positives"))
+    pairs = contexts.tell(
+        connection,
+        pairs,
+        books=lambda: pd.read_parquet(sampled / "books.parquet"),
+        title_pattern=params.title_pattern,
+        favourite_parts=params.favourite_parts,
+    )
     with replacing(split) as partial:
-        splitting.write(connection, partial, splitting.split(pairs, positives, **params.model_dump()))
+        shares = params.model_dump(exclude=set(Contexts.model_fields))
+        splitting.write(connection, partial, splitting.split(pairs, positives, **shares))
 
 
 if __name__ == "__main__":

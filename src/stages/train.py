@@ -21,6 +21,9 @@ from rerank.params import Train
 from rerank.params_file import declared
 from rerank.tasks import TASKS
 
+# A rise of the validation metric that another seed gives as well.
+HARDLY = 0.02
+
 
 def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path, teacher: Path | None = None) -> None:
     """Read train.parquet and validation.parquet; write model, metrics and curves, in one of the processes alone.
@@ -44,11 +47,16 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path, t
         validation_metric=task.validation_metric,
         record=recorded.record,
         seed=params.training_seed,
-        **params.model_dump(exclude={"task", "validation_users", "seed", "training_seed"}),
+        **params.model_dump(exclude={"task", "validation_users", "seed", "training_seed", "favourite_parts"}),
     )
     if not is_writer():
         return
     how = Scoring(task.symmetric, params.max_grade, params.max_length, params.precision, params.task)
+    if validation.best < validation.first + HARDLY:
+        print(
+            f"validation hardly moved: {validation.first:.3f} before the first step, {validation.best:.3f} at best: "
+            "lower lr, train longer (epochs), or look at the pairs"
+        )
     cut = share_longer(trained, pairs, max_length=params.max_length)
     print(f"{cut:.1%} of the training pairs have more than {params.max_length} tokens and are cut: see max_length")
     write_model(model, trained, how=how, params=params.model_dump(), cut_pairs=cut)

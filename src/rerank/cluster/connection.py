@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import duckdb
@@ -18,6 +18,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
+from rerank.data.formats import check_whole, is_hidden, table_suffix
 from rerank.data.stores import explaining, is_local, located
 from rerank.errors import UserError
 
@@ -59,10 +60,11 @@ def cluster() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Files:
-    """Parquet files on a file system that every machine of the cluster reaches."""
+    """Parquet files on a file system that every machine of the cluster reaches, and how many others there are."""
 
     paths: list[str]
     file_system: FileSystem
+    left_out: int
 
     def read(self) -> Dataset:
         """Return their rows; nothing is read yet. A folder called ``year=2020`` adds no column."""
@@ -70,7 +72,7 @@ class Files:
 
 
 def find(source: str) -> Files:
-    """Find the parquet files of a folder at any depth, or one file.
+    """Find the parquet files of a folder at any depth, or one file; the rule is that of `rerank.data.formats`.
 
     Args:
         source: a path or an address, see `rerank.data.stores`.
@@ -80,11 +82,18 @@ def find(source: str) -> Files:
     """
     with explaining(source):
         store, path = located(source)
-        paths = [path] if store.isfile(path) else sorted(name for name in store.find(path) if name.endswith(".parquet"))
+        found = [path] if store.isfile(path) else sorted(store.find(path))
+        names = [PurePosixPath(name).relative_to(path) for name in found]
+        check_whole(names, source=source)
+        paths = [
+            name
+            for name, place in zip(found, names, strict=True)
+            if name == path or (table_suffix(place) == ".parquet" and not is_hidden(place))
+        ]
     files = LocalFileSystem() if is_local(source) else PyFileSystem(FSSpecHandler(store))
     if not paths:
         raise UserError(f"{source}: holds no .parquet file: correct the path or address")
-    return Files(paths, files)
+    return Files(paths, files, len(found) - len(paths))
 
 
 def on_blocks(dataset: Dataset, function: Callable[..., pa.Table], **arguments: Any) -> Dataset:

@@ -22,7 +22,7 @@ from rerank.cluster.connection import cluster, connect, fetch, find, on_blocks, 
 from rerank.command import run
 from rerank.data import counting, examples, hashing, keys, sampling
 from rerank.data.pairs import COLUMNS, SourceColumns, select
-from rerank.data.schema import check_columns, check_counts, check_query
+from rerank.data.schema import LOWEST, check_columns, check_counts, check_query
 from rerank.data.sql import is_filled
 from rerank.files import replacing
 from rerank.json_file import write_json
@@ -47,9 +47,10 @@ def check(
     """Check the rows as `rerank.data.schema.check` does, whose errors it raises."""
     sql = check_query(columns, max_grade=max_grade)
     blocks = on_blocks(pairs, query, name="source", sql=sql).to_pandas()
-    counts = {"rows": 0}  # where no block has a row, none was counted
+    counts: dict[str, Any] = {"rows": 0}  # where no block has a row, none was counted
     if len(blocks):
-        counts = {**blocks.sum().to_dict(), "wrong_label": blocks["wrong_label"].min()}
+        sums = blocks.drop(columns=list(LOWEST)).sum().to_dict()
+        counts = {**sums, **{name: blocks[name].dropna().min() for name in LOWEST}}
     check_counts(counts, source=source, columns=columns, max_grade=max_grade, max_empty_share=max_empty_share)
 
 
@@ -193,7 +194,7 @@ def sample_on_ray(
     connection.register("texts_of_books", fetch(texts, spill / "texts_of_books.parquet"))
     sampling.make_catalogue(connection, "texts_of_books", cold=cold)
     examples.read(connection, sampling.LEAKED_ROWS, title_pattern=title_pattern)
-    counts = counting.count(connection)
+    counts = counting.count(connection, split_name=split_name)
     counting.check_users(counts, min_positives=min_positives)
     return counts
 
@@ -224,7 +225,9 @@ def main(*, source: str, sampled: Path, metrics: Path) -> None:
         core = params.model_dump(exclude=set(Columns.model_fields))
         counts = sample_on_ray(connection, pairs, Path(spill), columns=columns, **core)
         sampling.write(connection, partial, counts, seed=params.seed, positives="FROM positives")
-    write_json(metrics, counting.summary(counts))
+    if words := counting.warning(counts):
+        print(words)
+    write_json(metrics, counting.summary(counts, left_out=files.left_out))
 
 
 if __name__ == "__main__":

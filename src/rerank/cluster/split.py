@@ -10,13 +10,14 @@ import tempfile
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 
 from rerank.cluster.connection import cluster, fetch, find, on_blocks, query
 from rerank.command import run
-from rerank.data import hashing, splitting
+from rerank.data import contexts, hashing, splitting
 from rerank.data.pairs import COLUMNS
 from rerank.files import replacing
-from rerank.params import Split
+from rerank.params import SplitReaders
 from rerank.params_file import declared
 
 MEMORY_LIMIT = "4GB"
@@ -30,6 +31,8 @@ def split_on_ray(
     seed: int,
     validation_share: float,
     test_share: float,
+    title_pattern: str | None = None,
+    favourite_parts: str | None = None,
 ) -> dict[str, duckdb.DuckDBPyRelation]:
     """Return what `rerank.data.splitting.split` returns.
 
@@ -37,6 +40,7 @@ def split_on_ray(
         connection: of this machine.
         sampled: path or address of the sample.
         spill: folder for what comes from the cluster.
+        title_pattern, favourite_parts: see `rerank.data.contexts`.
     """
     name = hashing.split_name(seed, validation_share=validation_share, test_share=test_share)
     queries = {
@@ -52,12 +56,17 @@ def split_on_ray(
         )
         for table, sql in queries.items()
     )
+
+    def books() -> pd.DataFrame:
+        return fetch(find(f"{sampled}/books.parquet").read(), spill / "books.parquet").to_table().to_pandas()
+
+    pairs = contexts.tell(connection, pairs, books=books, title_pattern=title_pattern, favourite_parts=favourite_parts)
     return splitting.split(pairs, positives, seed=seed, validation_share=validation_share, test_share=test_share)
 
 
 def main(*, sampled: str, split: Path) -> None:
     """Write what the stage split writes."""
-    params = declared(Split, "split")
+    params = declared(SplitReaders, "split")
     with (
         cluster(),
         replacing(split) as partial,

@@ -11,13 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 from fsspec.callbacks import Callback
 from tqdm import tqdm
 
-from rerank.data.formats import FORMATS, table_suffix, wanted
+from rerank.data.formats import FORMATS, is_hidden, table_suffix, wanted
 from rerank.errors import UserError
 
 CHUNK = 2**20
@@ -84,45 +85,47 @@ def write(stream: IO[bytes] | Metered, path: Path) -> None:
         shutil.copyfileobj(stream, file, CHUNK)
 
 
-def _inside(source: str, name: str) -> PurePosixPath | None:
-    """Return where the source's file ``name`` goes below the target, None for a hidden one."""
+def _inside(source: str, name: str) -> PurePosixPath:
+    """Return where the source's file ``name`` goes below the target."""
     path = PureWindowsPath(name)  # knows / and \, drives and network shares
     if path.anchor or ".." in path.parts:
         raise UserError(f"{source}: holds the path {name!r}, which leads outside the target: get a clean copy")
-    if any(part.startswith((".", "__MACOSX")) for part in path.parts):
-        return None
     return PurePosixPath(*path.parts)
 
 
 def places(source: str, names: Sequence[str]) -> list[PurePosixPath | None]:
-    """Return where each of the source's files goes below the target, None for one that is not wanted.
+    """Return where each of the source's files goes below the target, None for one that is left out.
 
     Raises:
-        UserError: for a path that leads outside.
+        UserError: for a path that leads outside, two files of one place, and see `rerank.data.formats.wanted`.
     """
-    found = [_inside(source, name) for name in names]
-    kept = wanted({table_suffix(place) for place in found if place})
-    return [place if place and table_suffix(place) in kept else None for place in found]
+    return wanted([_inside(source, name) for name in names], source=source)
 
 
-def _unzip(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
+def _left_out(names: Sequence[str], found: Sequence[PurePosixPath | None]) -> list[str]:
+    return [name for name, place in zip(names, found, strict=True) if place is None]
+
+
+def _unzip(archive: Path, target: Path, *, source: str, max_bytes: int) -> list[str]:
     with zipfile.ZipFile(archive) as packed:
         files = [info for info in packed.infolist() if not info.is_dir()]
         for info in files:
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise UserError(f"{source}: {info.filename!r} is a link to another file: pack the file itself")
-        found = zip(files, places(source, [info.filename for info in files]), strict=True)
-        wanted = [(info, place) for info, place in found if place]
-        size = sum(info.file_size for info, _ in wanted)
+        names = [info.filename for info in files]
+        found = places(source, names)
+        kept = [(info, place) for info, place in zip(files, found, strict=True) if place]
+        size = sum(info.file_size for info, _ in kept)
         with Meter(source, "unpacking", size=size, max_bytes=max_bytes) as meter:
-            for info, place in wanted:
+            for info, place in kept:
                 with packed.open(info) as stream, _naming(source, info.filename):
                     write(Metered(stream, meter), target / place)
+    return _left_out(names, found)
 
 
-def _untar(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
+def _untar(archive: Path, target: Path, *, source: str, max_bytes: int) -> list[str]:
     """Read the stream once, so that the limit holds for all that the gzip gives; which files to keep is known last."""
-    written = []
+    names, written = [], []
     with gzip.open(archive) as stream, Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
         metered = Metered(stream, meter)
         with tarfile.open(fileobj=metered, mode="r|") as packed:  # type: ignore[call-overload]  # it only calls read
@@ -131,15 +134,31 @@ def _untar(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
                 if info.issym() or info.islnk() or info.issparse():
                     raise UserError(f"{source}: {info.name!r} is a link or has holes: pack the file itself")
                 content = packed.extractfile(info)
-                if content and place and table_suffix(place) in FORMATS:
+                if content is None:
+                    continue
+                names.append(info.name)
+                written.append(not is_hidden(place) and table_suffix(place) in FORMATS)
+                if written[-1]:
                     with _naming(source, info.name):
                         write(content, target / place)
-                    written.append(place.as_posix())
         while metered.read():  # the checksum stands at the end
             pass
-    for name, place in zip(written, places(source, written), strict=True):
-        if place is None:
-            (target / name).unlink()
+    found = places(source, names)
+    for name, kept in zip(compress(names, written), compress(found, written), strict=True):
+        old = target / _inside(source, name)
+        if kept is None:
+            old.unlink()
+        elif target / kept != old:
+            with _naming(source, name):
+                rename(old, target / kept)
+    return _left_out(names, found)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Rename a file; FileExistsError when there is one of the new name."""
+    if new.exists():
+        raise FileExistsError(new)
+    old.rename(new)
 
 
 @contextmanager
@@ -159,25 +178,25 @@ def _explaining(source: str, noun: str) -> Iterator[None]:
         raise UserError(f"{source}: the {noun} can't be unpacked ({error}): download or pack it again") from None
 
 
-def unzip(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
-    """Unpack the tables of a zip into the existing folder ``target``, with their paths.
+def unzip(archive: Path, target: Path, *, source: str, max_bytes: int) -> list[str]:
+    """Unpack the tables of a zip into the existing folder ``target``, with their paths; return the names left out.
 
     Raises:
         UserError: for a damaged or encrypted archive, more than ``max_bytes`` in all, a link, a path that leads
             outside, or two files of one name.
     """
     with _explaining(source, "zip"):
-        _unzip(archive, target, source=source, max_bytes=max_bytes)
+        return _unzip(archive, target, source=source, max_bytes=max_bytes)
 
 
-def untar(archive: Path, target: Path, *, source: str, max_bytes: int) -> None:
-    """Unpack the tables of a gzipped tar into the existing folder ``target``, with their paths.
+def untar(archive: Path, target: Path, *, source: str, max_bytes: int) -> list[str]:
+    """Unpack the tables of a gzipped tar into the existing folder ``target``, as `unzip` does.
 
     Raises:
         UserError: as `unzip`; ``max_bytes`` limits the whole tar.
     """
     with _explaining(source, "tar.gz"):
-        _untar(archive, target, source=source, max_bytes=max_bytes)
+        return _untar(archive, target, source=source, max_bytes=max_bytes)
 
 
 def gunzip(packed: Path, unpacked: Path, *, source: str, meter: Meter) -> None:

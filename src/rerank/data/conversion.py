@@ -8,27 +8,38 @@ import os
 import shutil
 from pathlib import Path
 from pkgutil import resolve_name
+from urllib.parse import unquote
 
-from rerank.data.formats import FORMATS
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rerank.data.formats import FORMATS, LEFT_OUT
 from rerank.errors import UserError
+from rerank.files import replacing
+
+# What Hive and Spark write for null.
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-def convert(raw: Path, tables: Path, *, csv_quote: str | None) -> int:
+def convert(raw: Path, tables: Path, *, csv_quote: str | None, tsv_quote: str | None) -> int:
     """Create the folder ``tables`` with a parquet file of the same stem for each table of ``raw``; return how many.
+
+    A table in a folder called KEY=VALUE gets the column KEY where it has none of that name, as Hive and Spark have it;
+    what a table holds itself is never replaced.
 
     Args:
         raw: what `rerank.data.fetch.fetch` made.
         tables: folder to create. Parquet files are linked into it, not copied, where the file system can.
-        csv_quote: the character that encloses the fields of a CSV or TSV file that hold its separator; doubled, it
-            stands for itself. None when nothing does.
+        csv_quote, tsv_quote: the character that encloses the fields of a CSV or TSV file that hold its separator;
+            doubled, it stands for itself. None when nothing does.
 
     Raises:
         UserError: for a table that can't be read as it stands, two of one stem, none at all, or an impossible quote.
     """
-    if csv_quote is not None and (len(csv_quote.encode()) != 1 or csv_quote in ",\t\r\n "):
-        raise UserError(
-            f"params.yaml: csv_quote is {csv_quote!r}: give one ASCII character that is no separator, or null"
-        )
+    quotes = {"csv_quote": csv_quote, "tsv_quote": tsv_quote}
+    for key, quote in quotes.items():
+        if quote is not None and (len(quote.encode()) != 1 or quote in ",;\t\r\n "):
+            raise UserError(f"params.yaml: {key} is {quote!r}: give one ASCII character that is no separator, or null")
     tables.mkdir()
     files = sorted(path for path in raw.rglob("*") if path.is_file() and path.suffix in FORMATS)
     if not files:
@@ -44,8 +55,13 @@ def convert(raw: Path, tables: Path, *, csv_quote: str | None) -> int:
         if kind.reader is None:
             _link(table, target)
         else:
-            quote = {"csv_quote": csv_quote} if kind.quoted else {}
-            resolve_name(kind.reader)(table, target, name=name, **quote)
+            enclosing = {"quote": quotes[kind.quote]} if kind.quote else {}
+            resolve_name(kind.reader)(table, target, name=name, **enclosing)
+        told = [part.partition("=") for part in place.parts[:-1] if "=" in part]
+        if told:
+            _add(target, {unquote(key): None if value == NO_VALUE else unquote(value) for key, _, value in told})
+    if (raw / LEFT_OUT).is_file():
+        shutil.copyfile(raw / LEFT_OUT, tables / LEFT_OUT)
     return len(files)
 
 
@@ -54,3 +70,22 @@ def _link(table: Path, target: Path) -> None:
         os.link(table.resolve(), target)  # DVC may have linked to its cache
     except OSError:  # another file system, or one without links
         shutil.copyfile(table, target)
+
+
+def _add(file: Path, values: dict[str, str | None]) -> None:
+    """Add the columns that a parquet file does not have, whatever the case of their names."""
+    try:
+        source = pq.ParquetFile(file)
+    except (pa.ArrowException, OSError):
+        return  # `rerank.data.schema` says what is wrong with it
+    has = {name.lower() for name in source.schema_arrow.names}
+    new = {key: value for key, value in values.items() if key.lower() not in has}
+    if not new:
+        return
+    schema = source.schema_arrow
+    for key in new:
+        schema = schema.append(pa.field(key, pa.string()))
+    with replacing(file) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for batch in source.iter_batches():
+            more = [pa.array([value] * len(batch), pa.string()) for value in new.values()]
+            writer.write_table(pa.table([*batch.columns, *more], schema=schema))

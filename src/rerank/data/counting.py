@@ -10,12 +10,20 @@ from rerank.errors import UserError
 # A pair's rows go for the first reason that applies; a duplicate is one more row of a pair that stays.
 ROW_REASONS = ("contradictions", "leaked", "empty_texts", "duplicates")
 USER_REASONS = ("users_below_min_positives", "users_without_negatives", "users_beyond_max_users")
+# Users outside training whose context, blanks and capitals aside, is a training user's too.
+TAUGHT_CONTEXTS = """
+    WITH contexts AS (
+        SELECT DISTINCT user_id, {split} = 'train' AS training, lower(trim(user_ctx, E' \\t\\r\\n')) AS said
+        FROM sampled)
+    SELECT count(*) AS users_with_a_taught_context FROM contexts SEMI JOIN (FROM contexts WHERE training) USING (said)
+    WHERE NOT training"""
 
 
-def count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+def count(connection: duckdb.DuckDBPyConnection, *, split_name: str) -> dict[str, Any]:
     """Return the counts that are written; raw rows are sampled and dropped rows together.
 
-    Reads ``key_counts``, ``without_title``, ``readers``, ``books`` and ``sampled``.
+    ``split_name`` is `rerank.data.hashing.split_name`. Reads ``key_counts``, ``without_title``, ``readers``, ``books``
+    and ``sampled``.
     """
     raw = one_row(
         connection,
@@ -52,6 +60,7 @@ def count(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             "max(positives) AS max FROM readers WHERE reason IS NULL",
         ),
         "rows_without_title": raw["without_title"],
+        **one_row(connection, TAUGHT_CONTEXTS.format(split=split_name)),
     }
 
 
@@ -72,9 +81,21 @@ def check_users(counts: dict[str, Any], *, min_positives: int) -> None:
         )
 
 
-def summary(counts: dict[str, Any]) -> dict[str, int]:
-    """Return the few counts that are compared between runs."""
+def warning(counts: dict[str, Any]) -> str | None:
+    """Return what a person should know before believing what is measured, in one line."""
+    if not (taught := counts["users_with_a_taught_context"]):
+        return None
+    return (
+        f"{taught:,} users of validation and test have the context of a training user: what is measured of them is "
+        "partly learnt by heart; where the context is a query, set user_column to null, so that one query is one user"
+    )
+
+
+def summary(counts: dict[str, Any], *, left_out: int) -> dict[str, int]:
+    """Return the few counts that are compared between runs; of what should be none only where there is any."""
+    taught = counts["users_with_a_taught_context"]
     return {
         "rows": counts["sampled"]["rows"],
         "users": counts["sampled"]["users"],
+        **{name: number for name, number in (("taught_contexts", taught), ("left_out", left_out)) if number},
     }

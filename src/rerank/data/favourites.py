@@ -8,8 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from rerank.data import leaks
+from rerank.data.sql import literal
+from rerank.errors import UserError
 
-COLUMNS = ("book_id", "title", "text", "cold")
+COLUMNS = ("book_id", "title", "text", "part", "cold")
 UNKNOWN = ""
 
 
@@ -19,17 +21,26 @@ def _titled(column: str, title_pattern: str | None) -> str:
     return f"{title} AS title, md5(trim({column}, E' \\t\\r\\n')) AS text"
 
 
-def catalogue(books: pd.DataFrame, *, title_pattern: str | None) -> pd.DataFrame:
-    """Return `COLUMNS` of each book, sorted by book_id: the title's words, or null, and the MD5 of the text.
+def catalogue(books: pd.DataFrame, *, title_pattern: str | None, favourite_parts: str | None = None) -> pd.DataFrame:
+    """Return `COLUMNS` of each book, sorted by book_id: the title's words, or null, the MD5 of the text, and the part.
 
     Args:
         books: frame with book_id, book_text and cold, one row a book.
         title_pattern: see `leaks.named_title`; None: no title is known.
+        favourite_parts: an RE2 regular expression whose first group is what `rerank.data.contexts` tells of a book that
+            is a favourite; None: nothing.
     """
     connection = duckdb.connect()
     connection.register("books", books)
-    rows = f"SELECT book_id, {_titled('book_text', title_pattern)}, cold FROM books ORDER BY book_id"
-    return connection.sql(rows).df()
+    part = "NULL::VARCHAR"
+    if favourite_parts is not None:
+        words = f"regexp_extract(book_text, {literal(favourite_parts)}, 1)"
+        part = f"nullif(trim(regexp_replace({words}, '[()\\s]+', ' ', 'g')), '')"
+    rows = f"SELECT book_id, {_titled('book_text', title_pattern)}, {part} AS part, cold FROM books ORDER BY book_id"
+    try:
+        return connection.sql(rows).df()
+    except duckdb.InvalidInputException as error:
+        raise UserError(f"params.yaml: favourite_parts is {favourite_parts!r}: {error}: write it as RE2 does") from None
 
 
 def found(contexts: Sequence[str], catalogue: pd.DataFrame) -> pd.DataFrame:

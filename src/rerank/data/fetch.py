@@ -3,17 +3,40 @@
 What comes from elsewhere is not trusted: see `rerank.data.archives`.
 """
 
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from rerank.data.archives import Meter, Metered, gunzip, is_tar, places, untar, unzip, write
-from rerank.data.formats import FORMATS, table_suffix
+from rerank.data.archives import Meter, Metered, gunzip, is_tar, places, rename, untar, unzip, write
+from rerank.data.formats import FORMATS, LEFT_OUT, table_suffix
 from rerank.data.stores import explaining, is_local, located
 from rerank.errors import UserError
 
 # A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
 # after `pull`.
 LONE_FILE = "pairs"
+# Names of files that a line shows.
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What came of a source: how many tables, and the names of the files that are none or are left out by rule."""
+
+    tables: int
+    left_out: list[str]
+
+    def words(self, source: str) -> str:
+        """Return it in one line."""
+        line = f"{self.tables:,} table{'s' if self.tables > 1 else ''} from {source}"
+        if self.left_out:
+            more = ", …" if len(self.left_out) > SHOWN else ""
+            line += f"; left out {len(self.left_out):,}: {', '.join(self.left_out[:SHOWN])}{more}"
+        return line
 
 
 def _start(file: Path) -> bytes:
@@ -37,49 +60,84 @@ def _lone_name(file: Path, source: str) -> str:
     return f"{LONE_FILE}{suffix}"
 
 
-def _unpack(file: Path, target: Path, *, source: str, max_bytes: int) -> bool:
-    """Unpack a lone file into ``target``; return False for one that is not packed."""
-    start = _start(file)
-    if start in (b"PK\3\4", b"PK\5\6"):
-        unzip(file, target, source=source, max_bytes=max_bytes)
-    elif not start.startswith(b"\x1f\x8b"):
-        return False
-    elif is_tar(file):
-        untar(file, target, source=source, max_bytes=max_bytes)
-    else:
-        unpacked = target / ".unpacked"
-        with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
-            gunzip(file, unpacked, source=source, meter=meter)
-        unpacked.rename(target / _lone_name(unpacked, source))
-    return True
+def _is_gzip(file: Path) -> bool:
+    return _start(file).startswith(b"\x1f\x8b")
 
 
-def _copy(source: str, target: Path, *, max_bytes: int) -> None:
+def _unpack(file: Path, target: Path, *, source: str, max_bytes: int) -> list[str] | None:
+    """Unpack a lone file into ``target`` and return the names left out; None for one that is not packed."""
+    if _start(file) in (b"PK\3\4", b"PK\5\6"):
+        return unzip(file, target, source=source, max_bytes=max_bytes)
+    if not _is_gzip(file):
+        return None
+    if is_tar(file):
+        return untar(file, target, source=source, max_bytes=max_bytes)
+    unpacked = target / ".unpacked"
+    with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
+        gunzip(file, unpacked, source=source, meter=meter)
+    unpacked.rename(target / _lone_name(unpacked, source))
+    return []
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Return the files of a folder at any depth, those of linked folders too, each folder once.
+
+    Raises:
+        UserError: for a link to nothing.
+    """
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        folders[:] = [] if real in seen else sorted(folders)
+        for name in [] if real in seen else names:
+            path = Path(here, name)
+            if not path.exists():
+                raise UserError(f"{path}: is a link to nothing: mend or delete it")
+            if path.is_file():
+                yield path
+        seen.add(real)
+
+
+def _copy(source: str, target: Path, *, max_bytes: int) -> list[str]:
     origin = Path(source)
     if origin.is_dir():
-        files = [path for path in sorted(origin.rglob("*")) if path.is_file()]
-        found = places(source, [path.relative_to(origin).as_posix() for path in files])
-        wanted = [(path, place) for path, place in zip(files, found, strict=True) if place]
+        files = sorted(_files(origin))
+        names = [path.relative_to(origin).as_posix() for path in files]
+        found = places(source, names)
+        kept = [(path, place) for path, place in zip(files, found, strict=True) if place]
+        others = [name for name, place in zip(names, found, strict=True) if not place]
     elif not origin.is_file():
         raise UserError(f"{source}: no such file or folder: correct `source` in params.yaml")
-    elif _unpack(origin, target, source=source, max_bytes=max_bytes):
-        return
+    elif (unpacked := _unpack(origin, target, source=source, max_bytes=max_bytes)) is not None:
+        return unpacked
     else:
-        wanted = [(origin, PurePosixPath(_lone_name(origin, source)))]
-    with Meter(source, "copying", size=sum(path.stat().st_size for path, _ in wanted), max_bytes=max_bytes) as meter:
-        for path, place in wanted:
-            with path.open("rb") as stream:
+        kept, others = [(origin, PurePosixPath(_lone_name(origin, source)))], []
+    with Meter(source, "copying", size=sum(path.stat().st_size for path, _ in kept), max_bytes=max_bytes) as meter:
+        for path, place in kept:
+            with path.open("rb") as stream, _once(source, path):
                 write(Metered(stream, meter), target / place)
+    return others
 
 
-def _download(source: str, target: Path, *, max_bytes: int) -> None:
+@contextmanager
+def _once(source: str, name: object) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise UserError(f"{source}: {name} has the place of another file, but for its ending: rename one") from None
+
+
+def _download(source: str, target: Path, *, max_bytes: int) -> list[str]:
+    others: list[str] = []
     with explaining(source):
         store, path = located(source)
         info = store.info(path)
         if info["type"] == "directory":
-            names = sorted(name for name in store.find(path) if not name.endswith("/"))
-            found = places(source, [name.removeprefix(path.rstrip("/") + "/") for name in names])
-            files = [(name, target / place) for name, place in zip(names, found, strict=True) if place]
+            keys = sorted(name for name in store.find(path) if not name.endswith("/"))
+            names = [key.removeprefix(path.rstrip("/") + "/") for key in keys]
+            found = places(source, names)
+            files = [(key, target / place) for key, place in zip(keys, found, strict=True) if place]
+            others = [name for name, place in zip(names, found, strict=True) if not place]
             size = sum(store.size(name) or 0 for name, _ in files)
         else:
             files = [(path, target / ".download")]
@@ -87,23 +145,29 @@ def _download(source: str, target: Path, *, max_bytes: int) -> None:
         with Meter(source, "downloading", size=size, max_bytes=max_bytes) as meter:
             for name, place in files:
                 place.parent.mkdir(parents=True, exist_ok=True)
+                if place.exists():
+                    raise UserError(f"{source}: {name} has the place of another file, but for its ending: rename one")
                 store.get_file(name, str(place), callback=meter)
-    if info["type"] != "directory":
-        file = target / ".download"
-        if _unpack(file, target, source=source, max_bytes=max_bytes):
-            file.unlink()
-        else:
-            file.rename(target / _lone_name(file, source))
+    if info["type"] == "directory":
+        return others
+    file = target / ".download"
+    unpacked = _unpack(file, target, source=source, max_bytes=max_bytes)
+    if unpacked is not None:
+        file.unlink()
+        return unpacked
+    file.rename(target / _lone_name(file, source))
+    return []
 
 
-def fetch(source: str, target: Path, *, max_bytes: int) -> int:
-    """Create the folder ``target`` with the tables of ``source`` and return how many; a failure may leave some.
+def fetch(source: str, target: Path, *, max_bytes: int) -> Fetched:
+    """Create the folder ``target`` with the tables of ``source``; a failure may leave some.
 
     Args:
         source: a .parquet file, another table (.csv, .tsv, .json, .jsonl, or .txt for a judgment list), either of them
             gzipped, a folder of them, or a zip or tar.gz of these: a path, or an address that DVC can read (https://,
             s3://, remote://NAME/path). What a lone file is decides its content, and its name only where that can't.
-            Of a folder or an archive stay only the kinds that `rerank.data.formats` prefers.
+            Of a folder or an archive stay only the files that `rerank.data.formats` wants; the names of the others are
+            in the file `LEFT_OUT`.
         target: folder to create; nothing in it is packed.
         max_bytes: neither the source nor what it unpacks to may be larger.
 
@@ -112,13 +176,21 @@ def fetch(source: str, target: Path, *, max_bytes: int) -> int:
     """
     target.mkdir()
     transfer = _copy if is_local(source) else _download
-    transfer(source, target, max_bytes=max_bytes)
-    if packed := sorted(target.rglob("*.gz")):
+    others = transfer(source, target, max_bytes=max_bytes)
+    packed = {path: path.with_suffix("") for path in sorted(target.rglob("*.gz"))}
+    if packed:
         with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
-            for path in packed:
-                gunzip(path, path.with_suffix(""), source=f"{source}: {path.relative_to(target)}", meter=meter)
-                path.unlink()
-    if not (files := sum(path.is_file() for path in target.rglob("*"))):
+            for path, place in packed.items():
+                if _is_gzip(path):
+                    gunzip(path, place, source=f"{source}: {path.relative_to(target)}", meter=meter)
+                    path.unlink()
+                else:  # a parquet file that is gzipped inside
+                    with _once(source, path.name):
+                        rename(path, place)
+    tables = sum(path.is_file() for path in target.rglob("*"))
+    if not tables:
         suffixes = ", ".join(FORMATS)
         raise UserError(f"{source}: holds no table ({suffixes}): write one there, or correct `source` in params.yaml")
-    return files
+    if others:
+        (target / LEFT_OUT).write_text(json.dumps(sorted(others), indent=2) + "\n")
+    return Fetched(tables, sorted(others))

@@ -114,9 +114,10 @@ def group(pairs: pd.DataFrame, *, seed: int, max_pairs: int | None) -> tuple[pd.
     }
 
 
-def summary(counts: dict[str, Any]) -> dict[str, int]:
-    """Return the few counts that are compared between runs."""
+def summary(counts: dict[str, Any], *, left_out: int) -> dict[str, int]:
+    """Return the few counts that are compared between runs; of the files left out only where there are any."""
     return {
         "rows": counts["sampled"]["rows"],
         "groups": counts["sampled"]["groups"],
+        **({"left_out": left_out} if left_out else {}),
     }

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 
-from rerank.data.pairs import SourceColumns, parquet_files
+from rerank.data.pairs import SourceColumns, open_files, parquet_files
 from rerank.data.schema import check, check_files
-from rerank.data.sql import is_filled, parquet, quote
+from rerank.data.sql import is_filled, number, quote
 from rerank.errors import UserError
 
 
@@ -21,8 +21,9 @@ def _named(key: str, column: str | None) -> str:
     return column
 
 
-def _open(connection: duckdb.DuckDBPyConnection, folder: Path) -> duckdb.DuckDBPyRelation:
-    return connection.sql(f"FROM {parquet(parquet_files(folder))}")
+def _open(connection: duckdb.DuckDBPyConnection, folder: Path, *, view: str) -> duckdb.DuckDBPyRelation:
+    open_files(connection, parquet_files(folder), view=view)
+    return connection.view(view)
 
 
 def read_judgments(
@@ -47,10 +48,12 @@ def read_judgments(
     names = _named("user_column", user_column), _named("book_column", book_column)
     columns = SourceColumns(*names, context_column, None, label_column)
     check(folder, source=str(folder), columns=columns, max_grade=max_grade, max_empty_share=None)
-    table = _open(connection, folder)
+    table = _open(connection, folder, view="judgment_files")
     user, book, context, label = (quote(name) for name in (*names, context_column, label_column))
     ids_as_text = f"{user}::VARCHAR AS user_id, {book}::VARCHAR AS book_id"
-    table.project(f"{ids_as_text}, {context}::VARCHAR AS user_ctx, {label}::INTEGER AS label").create_view("judgments")
+    table.project(f"{ids_as_text}, {context}::VARCHAR AS user_ctx, {number(label)}::INTEGER AS label").create_view(
+        "judgments"
+    )
 
 
 def read_documents(
@@ -67,7 +70,7 @@ def read_documents(
     check_files(folder, {"document_id_column": document_id_column}, source=str(folder))
     for column in text_columns:
         check_files(folder, {"text_columns": column}, source=str(folder))
-    table = _open(connection, folder)
+    table = _open(connection, folder, view="document_files")
     rows, filled = table.aggregate(f"count(*), count(*) FILTER ({is_filled(quote(document_id_column))})").fetchall()[0]
     if rows == 0:
         raise UserError(f"{folder}: has no rows: its source in params.yaml must lead to some")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Self
 
 import duckdb
+import pyarrow.parquet as pq
 
-from rerank.data.sql import parquet, quote
+from rerank.data.sql import number, parquet, quote
 from rerank.errors import UserError
 
 COLUMNS = ("user_id", "book_id", "user_ctx", "book_text", "label")
@@ -50,10 +51,14 @@ def parquet_files(raw: Path) -> list[Path]:
     return files
 
 
-def open_files(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> list[str]:
-    """Create the view ``source`` over parquet files, with a column `PATH`, and return its columns."""
-    connection.execute(f"CREATE VIEW source AS FROM {parquet(files, path_column=PATH)}")
-    return connection.view("source").columns
+def open_files(connection: duckdb.DuckDBPyConnection, files: list[Path], *, view: str = "source") -> list[str]:
+    """Create a view over parquet files, with a column `PATH`, and return its columns.
+
+    Files without rows are left out where others have some: what has no value has no type to agree with.
+    """
+    filled = [file for file in files if pq.read_metadata(file).num_rows] or files
+    connection.execute(f"CREATE VIEW {quote(view)} AS FROM {parquet(filled, path_column=PATH)}")
+    return connection.view(view).columns
 
 
 def _id(column: str | None, text: str, *, as_text: bool) -> str:
@@ -71,7 +76,7 @@ def select(columns: SourceColumns, *, whole_labels: bool = True, text_ids: bool 
         f"{_id(columns.user_column, context, as_text=text_ids)} AS user_id, "
         f"{_id(columns.book_column, text, as_text=text_ids)} AS book_id, "
         f"CAST({quote(context)} AS VARCHAR) AS user_ctx, CAST({quote(text)} AS VARCHAR) AS book_text, "
-        f"CAST({quote(columns.label_column)} AS {'INTEGER' if whole_labels else 'DOUBLE'}) AS label"
+        f"CAST({number(quote(columns.label_column))} AS {'INTEGER' if whole_labels else 'DOUBLE'}) AS label"
     )
 
 

@@ -102,7 +102,7 @@ def sample(
     make_catalogue(connection, "books" if texts_at_hand else "pairs", cold=cold)
     examples.read(connection, rows, title_pattern=title_pattern)
     connection.execute(f"CREATE TEMP TABLE key_counts AS {keys.KEY_COUNTS}")
-    counts = counting.count(connection)
+    counts = counting.count(connection, split_name=split_name)
     counting.check_users(counts, min_positives=min_positives)
     return counts
 

@@ -1,10 +1,13 @@
 """Pieces of SQL that several modules write: names, texts and files that come from elsewhere, quoted in one place."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import duckdb
+
+PATTERN_SIGNS = re.compile(r"[*?\[]")
 
 
 def quote(name: str) -> str:
@@ -22,12 +25,18 @@ def is_filled(column: str) -> str:
     return f"trim(CAST({column} AS VARCHAR), E' \\t\\r\\n') <> ''"
 
 
+def number(column: str) -> str:
+    """Return the SQL expression for the number that a (quoted) column holds, also as text; NULL where it is none."""
+    words = f"CASE lower(trim(CAST({column} AS VARCHAR))) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"
+    return f"coalesce(TRY_CAST({column} AS DOUBLE), {words})"
+
+
 def parquet(files: Iterable[Path], *, path_column: str | None = None) -> str:
     """Return the SQL table of all rows of parquet files, columns by name, and each row's path where a column is named.
 
-    A folder called ``year=2020`` adds no column: nobody asked for one.
+    A folder called ``year=2020`` adds no column: nobody asked for one. A name is a name, not a pattern.
     """
-    paths = ", ".join(literal(str(file)) for file in files)
+    paths = ", ".join(literal(PATTERN_SIGNS.sub(r"[\g<0>]", str(file))) for file in files)
     path = f", filename={literal(path_column)}" if path_column else ""
     return f"read_parquet([{paths}], union_by_name=true, hive_partitioning=false{path})"
 

@@ -77,6 +77,14 @@ def read_scoring(folder: Path, *, otherwise: Scoring | None = None) -> Scoring:
         raise UserError(f"{path}: {where}: {first['msg']}: get the model again") from None
 
 
+def favourite_parts(folder: Path) -> str | None:
+    """Return the param of that name that a model was trained with; None: it says of none."""
+    path = folder / TRAINING
+    params = read_json(path).get("params") if path.is_file() else None
+    found = params.get("favourite_parts") if isinstance(params, dict) else None
+    return found if isinstance(found, str) else None
+
+
 def has_head(folder: Path) -> bool:
     """Whether the model in ``folder`` (Hub layout) already gives a score for a pair of texts."""
     try:

@@ -51,6 +51,7 @@ class Validation(BaseEvaluator):
         metric: one of `rerank.measure.quality.QUALITIES`.
         system, advice: of the error for scores that rank nothing, see `check_scores`.
         record: called with the metric, its value and the step.
+        first: the metric before the first step.
         misses: measurements since the best one.
     """
 
@@ -60,6 +61,7 @@ class Validation(BaseEvaluator):
     system: str
     advice: str
     record: Record
+    first: float = np.nan
     best: float = -np.inf
     best_step: int = 0
     misses: int = 0
@@ -75,6 +77,8 @@ class Validation(BaseEvaluator):
         check_scores(self.system, scores, advice=self.advice)
         value = quality(self.metric, self.pairs, scores, split="validation")
         self.record(self.metric, value, steps)
+        if np.isnan(self.first):
+            self.first = value
         if value > self.best:
             self.best, self.best_step, self.misses = value, steps, 0
             self.weights = {name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()}

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rerank.data import favourites
+from rerank.data import contexts, favourites
 from rerank.errors import UserError
 from rerank.json_file import read_json
 from rerank.systems.fusion import fused, standardised, words
 from rerank.systems.registry import SYSTEMS, named, scorer
 
 RANKER = "ranker.json"
+CATALOGUE = "catalogue.parquet"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ def system_folder(folder: Path, system: str) -> Path:
     return folder / sources[system]
 
 
+def told(folder: Path, context: str) -> str:
+    """Return a reader's text as the systems of a ranker were trained to read it, see `rerank.data.contexts`."""
+    catalogue = pd.read_parquet(folder / read_json(folder / RANKER)["coreading"] / CATALOGUE)
+    return contexts.told([context], catalogue)[0]
+
+
 def rank(folder: Path, context: str, texts: Sequence[str]) -> Fused:
     """Score the candidates of one reader.
 
@@ -63,7 +70,8 @@ def rank(folder: Path, context: str, texts: Sequence[str]) -> Fused:
         texts: the candidates'.
     """
     content = read_json(folder / RANKER)
-    catalogue = pd.read_parquet(folder / content["coreading"] / "catalogue.parquet")
+    catalogue = pd.read_parquet(folder / content["coreading"] / CATALOGUE)
+    context = contexts.told([context], catalogue)[0]
     books = favourites.books_of(texts, catalogue, title_pattern=content["title_pattern"])
     warm = np.isin(books, catalogue.loc[~catalogue["cold"].to_numpy(dtype=bool), "book_id"].to_numpy(dtype=object))
     pairs = pd.DataFrame({"user_id": "reader", "book_id": books, "user_ctx": context, "book_text": list(texts)})

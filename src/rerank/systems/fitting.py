@@ -47,6 +47,7 @@ def fit(
     books: pd.DataFrame,
     *,
     title_pattern: str | None,
+    favourite_parts: str | None = None,
     item_knn_exponents: Sequence[float],
     item_knn_shrinkages: Sequence[float],
     ease_regularisations: Sequence[float],
@@ -60,12 +61,13 @@ def fit(
         interactions: user_id and book_id of all clean positives of the training readers.
         books: book_id, book_text and cold of every book; cold ones are no reader's favourite here.
         title_pattern: see `rerank.data.leaks.named_title`; None: no favourite is found.
+        favourite_parts: of the catalogue, see there.
         The lists are the settings to try, see `coreading`.
 
     Raises:
         UserError: when validation can't be measured.
     """
-    catalogue = known.catalogue(books, title_pattern=title_pattern)
+    catalogue = known.catalogue(books, title_pattern=title_pattern, favourite_parts=favourite_parts)
     readers = train[["user_id", "user_ctx"]].drop_duplicates().reset_index(drop=True)
     named = known.found(readers["user_ctx"].tolist(), catalogue)
     sure = named[named["share"] == 1]
