@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from rerank.errors import UserError
@@ -52,6 +53,14 @@ def encoder_scores(folder, contexts, texts, precision="fp32"):
     """The scores of the bi-encoder in ``folder``, by the registry."""
     found = score(pairs_of(contexts, texts), {"bi_encoder": folder}, max_length=64, precision=precision)
     return found["bi_encoder"]
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_bi_encoder_stored_in_half_precision_computes_in_fp32(folder, tmp_path, kind):
+    SentenceTransformer(str(folder)).to(kind).save_pretrained(str(tmp_path / "half"), create_model_card=False)
+    SentenceTransformer(str(tmp_path / "half")).float().save_pretrained(str(tmp_path / "single"))
+    half, single = (encoder_scores(tmp_path / name, BOOKS, BOOKS[::-1]) for name in ("half", "single"))
+    np.testing.assert_array_equal(half, single)
 
 
 def test_the_bi_encoder_scores_by_the_cosine_of_both_texts(folder):

@@ -28,7 +28,7 @@ from rerank.model.folder import Scoring, has_head, read_scoring
 from rerank.model.lengths import share_longer
 from rerank.model.losses import LOSSES, loss_named
 from rerank.model.ranker import load
-from rerank.model.scores import resolve_precision, score
+from rerank.model.scores import for_scoring, resolve_precision, score
 from rerank.model.training import Validation, some_users
 from stages.train import main
 
@@ -253,6 +253,14 @@ def test_precision_reaches_the_trainer(run_train: Callable[..., Trained], refere
     assert resolve_precision("auto", "cpu") in ("fp32", "bf16")
 
 
+def test_the_precision_of_params_yaml_beats_that_of_a_launchers_configuration(
+    run_train: Callable[..., Trained], reference: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for inherited in ("bf16", "fp16"):
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", inherited)
+        assert run_train()[2] == reference[2]
+
+
 def test_patience_stops_a_run_that_no_longer_improves(run_train: Callable[..., Trained]) -> None:
     _, validation, history = run_train(lr=1e-12, head_lr=1e-12, patience=2, epochs=4)
     assert measured_steps(history) == [0, 3, 6]
@@ -299,6 +307,22 @@ def test_bf16_scores_do_not_tie_candidates_that_differ(reference: Trained) -> No
     rough = score(model, pairs["user_ctx"], texts, precision="bf16")
     assert len(set(rough)) > 0.9 * len(set(exact))
     assert np.corrcoef(exact, rough)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_the_last_layer_computes_in_fp32_with_the_weights_that_it_had(
+    kind: str, reference: Trained, tmp_path: Path, tiny_roberta: Callable[[Path], Path]
+) -> None:
+    model = reference[0] if kind == "bert" else load(tiny_roberta(tmp_path)).model
+    ready = for_scoring(model, precision="bf16")
+    last = [(name, module) for name, module in ready.named_modules() if isinstance(module, torch.nn.Linear)][-1]
+    seen: list[torch.Tensor] = []
+    last[1].register_forward_hook(lambda module, given, found: seen.append(found))
+    ready.predict([("reads space", "a space tale")])
+    assert seen[0].dtype == torch.float32
+    assert torch.equal(last[1].weight, model.get_submodule(last[0]).weight)
+    others = {name: one.dtype for name, one in ready.named_parameters() if not name.startswith(last[0])}
+    assert set(others.values()) == {torch.bfloat16}
 
 
 def test_each_batch_is_scored_on_one_thread_and_torch_has_its_number_of_threads_again(reference: Trained) -> None:
@@ -584,6 +608,7 @@ def test_the_folder_of_the_stage_says_how_it_scores_and_plain_cross_encoder_open
     plain, ours = CrossEncoder(str(outputs["model"])), load(outputs["model"])
     pairs = toy_pairs(2)
     assert {parameter.dtype for parameter in plain.parameters()} == {torch.float32}
+    assert json.loads((outputs["model"] / "config.json").read_text())["dtype"] == "float32"
     assert kept["cut_pairs"] == share_longer(ours.model, toy_pairs(12), max_length=24)
     assert read_scoring(outputs["model"]) == ours.how == Scoring(max_length=24, precision="fp32")
     expected = plain.predict(

@@ -111,7 +111,7 @@ def compiled(model: CrossEncoder, *, precision: str) -> Forward:
 def for_scoring(model: CrossEncoder, *, precision: str) -> CrossEncoder:
     """Return the model in evaluation mode; for bf16 a copy.
 
-    The last layer still computes in fp32: eight bits of mantissa would tie candidates that differ.
+    The last layer keeps its weights and computes in fp32: eight bits of mantissa would tie candidates that differ.
 
     Args:
         precision: auto, fp32 or bf16, see `resolve_precision`.
@@ -120,6 +120,7 @@ def for_scoring(model: CrossEncoder, *, precision: str) -> CrossEncoder:
         return model.eval()
     ready = copy.deepcopy(model).to(torch.bfloat16).eval()
     last = [name for name, module in ready.named_modules() if isinstance(module, nn.Linear)][-1]
+    ready.get_submodule(last).load_state_dict(model.get_submodule(last).state_dict(), assign=True)
     ready.set_keep_in_fp32_modules([last])
     return ready
 

@@ -156,6 +156,8 @@ def arguments(
             "equally: set it to a multiple"
         )
     device = model.device.type
+    bf16 = resolve_precision(precision, device) == "bf16"
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if bf16 else "no"  # a launcher's configuration may name another
     return {
         "per_device_train_batch_size": rows_per_step,
         "accelerator_config": {"split_batches": True},
@@ -164,7 +166,7 @@ def arguments(
         "learning_rate_mapping": {rf"^(?:\w+\.)?model\.{re.escape(name)}$": head_lr for name in head},
         "weight_decay": WEIGHT_DECAY,
         "use_cpu": device == "cpu",
-        "bf16": resolve_precision(precision, device) == "bf16",
+        "bf16": bf16,
         "seed": seed,
         "data_seed": seed,
         "eval_on_start": True,

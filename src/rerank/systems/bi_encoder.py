@@ -12,5 +12,5 @@ from rerank.systems.distinct import Scores, score_distinct
 
 def score(pairs: pd.DataFrame, source: Path, *, max_length: int, precision: str) -> Scores:
     """Return the `cosines` by the model in ``source``, one a row; texts are cut at its own maximum length."""
-    encoder = SentenceTransformer(str(source), local_files_only=True)
+    encoder = SentenceTransformer(str(source), local_files_only=True).float()
     return score_distinct(pairs, partial(cosines, encoder, precision=precision), source=source)
