@@ -1,5 +1,6 @@
 """`python -m rerank --pairs`: files and folders of any size, interrupted and repeated."""
 
+import io
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from rerank.errors import UserError
 from rerank.model.encoder import build
 from rerank.model.folder import Scoring
 from rerank.model.ranker import load
-from rerank.serve import scoring
+from rerank.serve import scoring, texts
 
 SOURCE = Path(__file__).parents[1] / "src"
 NAMES = ("a.parquet", "year=2025/b.parquet", "year=2025/c.parquet")
@@ -240,11 +241,96 @@ def test_a_part_that_is_its_own_output_through_a_link_is_refused(job: Path, scor
     assert written(job) == before
 
 
-def test_a_null_in_a_later_part_keeps_the_finished_ones(job: Path, score: Score) -> None:
-    pairs(3).assign(book_text=["a", None, "b"]).to_parquet("pairs/year=2025/c.parquet")
-    with pytest.raises(UserError, match=r"^pairs/year=2025/c\.parquet: column 'book_text' holds None"):
+def with_row(row: int, text: str | None) -> pa.Table:
+    """Return 20,000 pairs of which one text, by row from 1, is another."""
+    texts = [f"tale {number % 50}" for number in range(20_000)]
+    texts[row - 1] = text  # type: ignore[call-overload]
+    return pa.table({"user_ctx": ["dune"] * len(texts), "book_text": pa.array(texts, pa.string())})
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("column", ["user_ctx", "book_text"])
+@pytest.mark.parametrize("row", [1, 17_000, 20_000])
+def test_a_null_in_a_later_part_is_one_line_before_anything_is_scored(
+    row: int, column: str, statistics: bool, job: Path, score: Score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "ranker_of", lambda *_: pytest.fail("a model was loaded"))
+    table = with_row(row, None)
+    if column == "user_ctx":
+        table = table.rename_columns(["book_text", "user_ctx"])
+    pq.write_table(table, "pairs/year=2025/c.parquet", write_statistics=statistics, row_group_size=4_000)
+    message = (
+        f"pairs/year=2025/c.parquet: column '{column}' is null in 1 of 20,000 rows, the first is row {row:,}: "
+        "give each a text, or drop these rows"
+    )
+    with pytest.raises(UserError) as error:
         score()
-    assert sorted(written(job / "scored")) == ["a.parquet", "year=2025/b.parquet"]
+    assert str(error.value) == message
+    assert not Path("scored").exists()
+
+
+def test_a_footer_alone_says_that_a_part_elsewhere_has_no_nulls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part in a bucket is not read twice, unless its footer counts nulls, or says nothing of them."""
+    monkeypatch.setattr(texts.stores, "is_local", lambda address: False)
+    monkeypatch.setattr(texts.stores, "opened", lambda address: io.BytesIO(Path(address).read_bytes()))
+    read: list[str] = []
+    monkeypatch.setattr(texts, "_broken", lambda values: read.append("column"))
+    for name, row, statistics, columns in (("a", None, True, 0), ("b", 9, True, 4), ("c", None, False, 4)):
+        table = with_row(row or 1, None if row else "text")
+        pq.write_table(table, tmp_path / name, write_statistics=statistics)
+        read.clear()
+        if row:
+            with pytest.raises(UserError, match="is null in 1 of 20,000 rows, the first is row 9"):
+                texts.check_texts(str(tmp_path / name), ["user_ctx", "book_text"])
+        else:
+            texts.check_texts(str(tmp_path / name), ["user_ctx", "book_text"])
+        assert len(read) == columns
+
+
+def test_a_text_that_is_not_utf_8_and_a_damaged_page_are_one_line_before_anything_is_scored(
+    job: Path, score: Score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "ranker_of", lambda *_: pytest.fail("a model was loaded"))
+    latin = pa.array([b"caf\xc3\xa9"] * 18_000 + [b"caf\xe9"], pa.binary()).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({"user_ctx": ["dune"] * 18_001, "book_text": latin}), "pairs/a.parquet")
+    with pytest.raises(UserError, match=r"^pairs/a\.parquet: column 'book_text', row 18,001: is not UTF-8 text"):
+        score()
+    pq.write_table(with_row(1, "text"), "pairs/a.parquet", row_group_size=5_000, compression="none")
+    metadata = pq.read_metadata("pairs/a.parquet")
+    content = bytearray(Path("pairs/a.parquet").read_bytes())
+    start = metadata.row_group(3).column(1).data_page_offset
+    content[start : start + 40] = b"\xff" * 40
+    Path("pairs/a.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"^pairs/a\.parquet: can't be read after row [\d,]+ \(.+\): write it again$"):
+        score()
+    assert not Path("scored").exists()
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (pa.array([1, 2]), "holds int64, not text"),
+        (pa.array([None, None], pa.null()), "holds null, not text"),
+        (pa.array([b"a", b"b"]), "holds binary, not text"),
+        (pa.array([["a"], ["b"]]), "holds list<item: string>, not text"),
+    ],
+)
+def test_a_column_that_holds_no_text_is_one_line_before_anything_is_scored(
+    texts: pa.Array, words: str, job: Path, score: Score
+) -> None:
+    pq.write_table(pa.table({"user_ctx": ["a", "b"], "book_text": texts}), "pairs/year=2025/c.parquet")
+    with pytest.raises(UserError, match=r"^pairs/year=2025/c\.parquet: column 'book_text' ") as error:
+        score()
+    assert words in str(error.value) and not Path("scored").exists()
+
+
+def test_a_column_that_is_there_twice_is_one_line(job: Path, score: Score) -> None:
+    names, columns = ["user_ctx", "book_text", "book_text"], [pa.array(["a"])] * 3
+    pq.write_table(pa.Table.from_arrays(columns, names=names), "pairs/a.parquet")
+    with pytest.raises(UserError, match=r"^pairs/a\.parquet: column 'book_text' is there 2 times"):
+        score()
 
 
 @pytest.mark.parametrize(

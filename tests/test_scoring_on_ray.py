@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from model_folders import scoring_as
 
@@ -70,9 +71,14 @@ def test_a_mistake_that_a_worker_finds_is_one_line(
     monkeypatch.setenv("PYTHONPATH", str(SOURCE))
     # Its workers import torch: the other test has two of them.
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    pd.DataFrame({"user_ctx": ["a", None], "book_text": "b"}).to_parquet("pairs/shelf=0/2.parquet")
+    pd.DataFrame({"user_ctx": ["a", "c"], "book_text": "b"}).to_parquet("pairs/shelf=0/2.parquet")
+    part = Path("pairs/shelf=0/2.parquet")
+    content = part.read_bytes()
+    start = pq.read_metadata(part).row_group(0).column(0).dictionary_page_offset
+    damaged = content[:start] + b"\xff" * 20 + content[start + 20 :]
+    monkeypatch.setattr(scoring, "check_parts", lambda *_, **__: part.write_bytes(damaged))
     try:
-        with pytest.raises(UserError, match=r"^pairs/shelf=0/2\.parquet: column 'user_ctx' holds None"):
+        with pytest.raises(UserError, match=r"^pairs/shelf=0/2\.parquet: can't be read"):
             scoring.score_pairs("pairs", "there", model_folder=cross_encoder, workers=scoring_on_ray.ON_RAY, **COLUMNS)
     finally:
         ray.shutdown()

@@ -6,7 +6,7 @@ from, so that a repeated command takes up an interrupted job and never keeps wha
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from rerank.data import stores
 from rerank.errors import UserError
+from rerank.serve.texts import check_texts, is_text
 
 SCORE = "score"
 METADATA_KEY = b"rerank.score"
@@ -65,6 +66,11 @@ def _rows(source: str, *, context_column: str, text_column: str) -> int:
         if column not in schema.names:
             found = ", ".join(schema.names)
             raise UserError(f"{source}: column '{column}' is missing (it has {found}): set {option}")
+        if schema.names.count(column) > 1:
+            raise UserError(f"{source}: column '{column}' is there {schema.names.count(column)} times: drop the others")
+        kind = schema.field(column).type
+        if rows and not is_text(kind):
+            raise UserError(f"{source}: column '{column}' holds {kind}, not text: write it as text, or set {option}")
     if SCORE in schema.names:
         raise UserError(f"{source}: column '{SCORE}' is there already: rename or drop it")
     return rows
@@ -118,8 +124,8 @@ def find_parts(pairs: str, output: str, *, context_column: str, text_column: str
         pairs, output: paths or s3:// addresses, which may not be one file, nor lie within each other.
 
     Raises:
-        UserError: when there is no part, one can't be read, lacks a column or has one named like the scores, or
-            ``output`` can't be written, is the input itself or holds parts that ``pairs`` does not.
+        UserError: when there is no part, one can't be read, lacks a column of texts or has one named like the scores,
+            or ``output`` can't be written, is the input itself or holds parts that ``pairs`` does not.
     """
 
     def part(addresses: tuple[str, str, str]) -> Part:
@@ -132,6 +138,13 @@ def find_parts(pairs: str, output: str, *, context_column: str, text_column: str
             raise UserError(f"{target}: is {source} itself, which would be overwritten: give another --output")
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as threads:
         return list(threads.map(part, addresses))
+
+
+def check_parts(parts: Sequence[Part], *, context_column: str, text_column: str) -> None:
+    """Check that every row of the parts has both texts, see `check_texts`."""
+    columns = list(dict.fromkeys((context_column, text_column)))
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as threads:
+        list(threads.map(lambda part: check_texts(part.source, columns), parts))
 
 
 def _recorded(part: Part) -> Mapping[str, str] | None:

@@ -21,27 +21,17 @@ from rerank.data import stores
 from rerank.errors import UserError
 from rerank.model.engines import engine_named
 from rerank.model.folder import model_files, read_scoring
-from rerank.serve.parts import METADATA_KEY, SCORE, Part, Recipe, find_parts, unfinished
+from rerank.serve.parts import METADATA_KEY, SCORE, Part, Recipe, check_parts, find_parts, unfinished
+from rerank.serve.texts import BATCH_ROWS, BUFFER_BYTES, unreadable
 
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]
-# So many rows are in memory at once, and of each column so many bytes of the file.
-BATCH_ROWS = 16_384
-BUFFER_BYTES = 1 << 20
-
-
-def _texts(batch: pa.RecordBatch, column: str, source: str) -> list[str]:
-    texts = batch.column(column).to_pylist()
-    for text in texts:
-        if not isinstance(text, str):
-            raise UserError(f"{source}: column '{column}' holds {text!r}: it must be text in every row")
-    return texts
 
 
 def score_part(part: Part, recipe: Recipe, score: Scorer) -> Iterator[int]:
     """Write the part's output, its rows with a float32 column ``score``; yield each batch's number of rows.
 
     Raises:
-        UserError: when a text is null or no text; nothing is written then.
+        UserError: when the file can't be read to its end; nothing is written then.
     """
     with (
         stores.copied(part.source) as copy,
@@ -52,12 +42,26 @@ def score_part(part: Part, recipe: Recipe, score: Scorer) -> Iterator[int]:
         record = {METADATA_KEY: json.dumps(part.made_from(recipe)).encode()}
         schema = schema.with_metadata({**(schema.metadata or {}), **record})
         with pq.ParquetWriter(partial, schema) as writer:
-            for batch in source.iter_batches(BATCH_ROWS):
-                contexts = _texts(batch, recipe.context_column, part.source)
-                texts = _texts(batch, recipe.text_column, part.source)
+            for batch in _batches(source, part.source):
+                contexts, texts = (
+                    batch.column(name).to_pylist() for name in (recipe.context_column, recipe.text_column)
+                )
                 scores = pa.array(score(contexts, texts), pa.float32())
                 writer.write_batch(pa.record_batch([*batch.columns, scores], schema=schema))
                 yield batch.num_rows
+
+
+def _batches(file: pq.ParquetFile, source: str) -> Iterator[pa.RecordBatch]:
+    batches, row = file.iter_batches(BATCH_ROWS), 0
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(unreadable(source, row, error)) from None
+        if batch is None:
+            return
+        row += batch.num_rows
+        yield batch
 
 
 def _hash(folder: Path) -> str:
@@ -140,6 +144,7 @@ def score_pairs(
     if len(missing) < len(parts):
         print(f"{output}: parts finished already: {len(parts) - len(missing):,} of {len(parts):,}", file=sys.stderr)
     if missing:
+        check_parts(missing, context_column=context_column, text_column=text_column)
         with tqdm(total=sum(part.rows for part in missing), unit=" pairs", unit_scale=True) as bar:
             for rows in workers.score(missing, recipe, model_folder):
                 bar.update(rows)
