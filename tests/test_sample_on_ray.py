@@ -1,5 +1,6 @@
 """Sample and split on a real local Ray of two workers: the rows and counts of one machine, also from a bucket."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -7,6 +8,8 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import test_sample
 from test_s3 import KEYS, Server, server
@@ -156,12 +159,56 @@ def test_rows_are_checked_as_the_stage_does(tmp_path: Path) -> None:
             assert str(here.value).rpartition(" rows")[2] == str(there.value).rpartition(" rows")[2]
 
 
-def test_the_name_of_a_folder_adds_no_column(tmp_path: Path) -> None:
-    (tmp_path / "label=7").mkdir()
+PARTS = ["a.parquet", "a?.PARQUET", "a[1].pq", "a*.parquet.gzip", "label=7/b c.parquet.gz", "linked/d#.parq"]
+
+
+def test_each_part_is_read_once_or_counted_whatever_it_is_called_and_whichever_types_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = test_sample.frame([row for n in range(30) for row in test_sample.reader(f"u{n}")])
+    raw, project = tmp_path / "raw", tmp_path / "project"
+    (tmp_path / "elsewhere").mkdir()
+    (raw / "label=7").mkdir(parents=True)
+    (raw / "linked").symlink_to("../elsewhere")
+    for number, name in enumerate(PARTS):
+        part = table[number :: len(PARTS)]
+        part.astype({"label": "str"} if number % 2 else {}).to_parquet(raw / name, index=False)
+    pq.write_table(pa.table({name: pa.nulls(0) for name in COLUMNS}), raw / "0 no rows.parquet")
+    for name in ("_SUCCESS", "_old.parquet", "notes.csv"):
+        (raw / name).touch()
+    project.mkdir()
+    test_sample.project(project, table.itertuples(index=False))  # type: ignore[arg-type]
+    assert test_sample.run_stage(project).returncode == 0
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(ray.data.DataContext.get_current(), "shuffle_strategy", ShuffleStrategy.SORT_SHUFFLE_PULL_BASED)
+    cluster_sample.main(source=str(raw), sampled=Path("data/there"), metrics=Path("metrics/there.json"))
+    counted = json.loads(Path("metrics/data.json").read_text())
+    assert json.loads(Path("metrics/there.json").read_text()) == {**counted, "left_out": 3}
+    found = (pd.read_parquet(f"data/{folder}/pairs.parquet") for folder in ("there", "sampled"))
+    pd.testing.assert_frame_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "message"),
+    [
+        ("b.parquet", {"Label": 1, "label": 0}, "'label' and 'Label' differ by case alone"),
+        ("b.parquet", {"Label": 1}, "'label' is missing .it has .*Label.: set label_column"),
+        ("label=1/b.parquet", {}, "'label' is in the name of a folder alone, which a cluster does not read"),
+        ("b.parquet", None, "not a readable parquet file"),
+    ],
+)
+def test_the_part_with_wrong_columns_is_named(
+    tmp_path: Path, name: str, columns: dict[str, int] | None, message: str
+) -> None:
     table = test_sample.frame(test_sample.reader("u"))
-    table.to_parquet(tmp_path / "label=7/pairs.parquet", index=False)
-    with on_ray.cluster():
-        assert on_ray.find(str(tmp_path)).read().to_pandas().to_dict("records") == table.to_dict("records")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    table.to_parquet(tmp_path / "a.parquet", index=False)
+    if columns is None:
+        (tmp_path / name).touch()
+    else:
+        table.drop(columns="label").assign(**columns).to_parquet(tmp_path / name, index=False)
+    with pytest.raises(UserError, match=f"^{tmp_path}: {name}: .*{message}"):
+        on_ray.find(str(tmp_path)).check(SourceColumns(*COLUMNS).by_key())
 
 
 def test_a_bucket_is_connected_to_once() -> None:

@@ -22,7 +22,7 @@ from rerank.cluster.connection import cluster, connect, fetch, find, on_blocks, 
 from rerank.command import run
 from rerank.data import counting, examples, hashing, keys, sampling
 from rerank.data.pairs import COLUMNS, SourceColumns, select
-from rerank.data.schema import LOWEST, check_columns, check_counts, check_query
+from rerank.data.schema import LOWEST, check_counts, check_query
 from rerank.data.sql import is_filled
 from rerank.files import replacing
 from rerank.json_file import write_json
@@ -212,9 +212,7 @@ def main(*, source: str, sampled: Path, metrics: Path) -> None:
     ):
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill})
         connection.execute("SET preserve_insertion_order = false")
-        pairs = files.read()
-        check_columns(pairs.schema().base_schema, columns.by_key(), source=source)
-        pairs = pairs.select_columns(list(dict.fromkeys(columns.by_key().values())))
+        pairs = files.check(columns.by_key()).read()
         check(
             pairs,
             source=source,

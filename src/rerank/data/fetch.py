@@ -4,7 +4,6 @@ What comes from elsewhere is not trusted: see `rerank.data.archives`.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 
 from rerank.data.archives import Meter, Metered, gunzip, is_tar, places, rename, untar, unzip, write
 from rerank.data.formats import FORMATS, LEFT_OUT, table_suffix
-from rerank.data.stores import explaining, is_local, located
+from rerank.data.stores import explaining, is_local, located, names
 from rerank.errors import UserError
 
 # A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
@@ -79,33 +78,18 @@ def _unpack(file: Path, target: Path, *, source: str, max_bytes: int) -> list[st
     return []
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Return the files of a folder at any depth, those of linked folders too, each folder once.
-
-    Raises:
-        UserError: for a link to nothing.
-    """
-    seen = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        folders[:] = [] if real in seen else sorted(folders)
-        for name in [] if real in seen else names:
-            path = Path(here, name)
-            if not path.exists():
-                raise UserError(f"{path}: is a link to nothing: mend or delete it")
-            if path.is_file():
-                yield path
-        seen.add(real)
+def _places(source: str) -> dict[str, PurePosixPath | None]:
+    """Return where each file of a folder goes below the target, None for one that is left out."""
+    found = names(source)
+    return dict(zip(found, places(source, found), strict=True))
 
 
 def _copy(source: str, target: Path, *, max_bytes: int) -> list[str]:
     origin = Path(source)
     if origin.is_dir():
-        files = sorted(_files(origin))
-        names = [path.relative_to(origin).as_posix() for path in files]
-        found = places(source, names)
-        kept = [(path, place) for path, place in zip(files, found, strict=True) if place]
-        others = [name for name, place in zip(names, found, strict=True) if not place]
+        found = _places(source)
+        kept = [(origin / name, place) for name, place in found.items() if place]
+        others = [name for name, place in found.items() if not place]
     elif not origin.is_file():
         raise UserError(f"{source}: no such file or folder: correct `source` in params.yaml")
     elif (unpacked := _unpack(origin, target, source=source, max_bytes=max_bytes)) is not None:
@@ -133,11 +117,9 @@ def _download(source: str, target: Path, *, max_bytes: int) -> list[str]:
         store, path = located(source)
         info = store.info(path)
         if info["type"] == "directory":
-            keys = sorted(name for name in store.find(path) if not name.endswith("/"))
-            names = [key.removeprefix(path.rstrip("/") + "/") for key in keys]
-            found = places(source, names)
-            files = [(key, target / place) for key, place in zip(keys, found, strict=True) if place]
-            others = [name for name, place in zip(names, found, strict=True) if not place]
+            found, start = _places(source), path.rstrip("/")
+            files = [(f"{start}/{name}", target / place) for name, place in found.items() if place]
+            others = [name for name, place in found.items() if not place]
             size = sum(store.size(name) or 0 for name, _ in files)
         else:
             files = [(path, target / ".download")]

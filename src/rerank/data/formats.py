@@ -57,6 +57,11 @@ def is_hidden(path: PurePath) -> bool:
     return any(part.startswith((".", "_")) and "=" not in part for part in path.parts)
 
 
+def is_parquet(path: PurePath) -> bool:
+    """Whether a file of a folder is one of its table's, for what reads parquet files alone."""
+    return table_suffix(path) == ".parquet" and not is_hidden(path)
+
+
 def check_whole(paths: Iterable[PurePath], *, source: str) -> None:
     """Refuse a folder in which a log, not the names of the files, says what is in the table.
 

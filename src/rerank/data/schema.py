@@ -11,6 +11,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import FileSystem
 
 from rerank.data.origin import origin
 from rerank.data.pairs import SourceColumns, open_files, parquet_files
@@ -19,6 +20,8 @@ from rerank.errors import UserError
 
 # Names of columns that a message shows, characters of a name or value, and of all names.
 NAMES, CHARACTERS, ALL_CHARACTERS = 12, 60, 130
+# Characters of another program's words that a message shows.
+WORDS = 120
 # Of a `check_query`: the columns that are no sums.
 LOWEST = ("no_number", "wrong_label")
 
@@ -80,16 +83,29 @@ def check_files(tables: Path, wanted: Mapping[str, str], *, source: str) -> None
         UserError: also for a file that is no parquet file, or a folder without one.
     """
     files = parquet_files(tables)
+    alone = len(files) == 1
+    rows = 0
     for path in files:
-        file = source if len(files) == 1 else f"{source}: {path.relative_to(tables)}"
-        try:
-            schema = pq.read_schema(path)
-        except (pa.ArrowException, OSError) as error:
-            raise unreadable(file, error) from None
-        if pq.read_metadata(path).num_rows or (len(files) == 1 and schema.names):
+        file = source if alone else f"{source}: {path.relative_to(tables)}"
+        count, schema = footer(path, name=file)
+        if count or (alone and schema.names):
             check_columns(schema, wanted, source=origin(schema) or file)
-    if not any(pq.read_metadata(path).num_rows for path in files):
+        rows += count
+    if not rows:
         raise no_rows(source)
+
+
+def footer(path: Path | str, *, name: str, filesystem: FileSystem | None = None) -> tuple[int, pa.Schema]:
+    """Return how many rows a parquet file has, and its columns.
+
+    Raises:
+        UserError: for a file that is none, which the message calls ``name``.
+    """
+    try:
+        with pq.ParquetFile(path, filesystem=filesystem) as file:
+            return file.metadata.num_rows, file.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(name, error) from None
 
 
 def no_rows(source: str) -> UserError:
@@ -103,7 +119,8 @@ def _name(path: Path, tables: Path, *, source: str) -> str:
 
 def unreadable(name: str, error: Exception) -> UserError:
     """Return the error for a parquet file that can't be read."""
-    return UserError(f"{name}: not a readable parquet file ({str(error).splitlines()[0]}): write it again")
+    words = str(error).splitlines()[0][:WORDS]
+    return UserError(f"{name}: not a readable parquet file ({words}): write it again")
 
 
 def check_query(columns: SourceColumns, *, max_grade: int, whole_labels: bool = True) -> str:

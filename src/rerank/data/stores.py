@@ -6,16 +6,18 @@ that is not local is read and written as a temporary copy, so that a long job ho
 appears only when it is whole.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from fsspec.implementations.local import LocalFileSystem
 
+from rerank.data.formats import check_whole, is_parquet
 from rerank.errors import NO_SPACE, UserError
 from rerank.files import replacing
 
@@ -103,13 +105,46 @@ def version(address: str) -> str:
         return _version(store.info(path))
 
 
-def parquet_files(folder: str) -> dict[str, str]:
-    """Return relative name → `version` of the .parquet files of ``folder``, at any depth, sorted by name."""
+def _walk(folder: str) -> Iterator[Path]:
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        folders[:] = [] if real in seen else sorted(folders)
+        for name in [] if real in seen else names:
+            path = Path(here, name)
+            if not path.exists():
+                raise UserError(f"{path}: is a link to nothing: mend or delete it")
+            if path.is_file():
+                yield path
+        seen.add(real)
+
+
+def names(folder: str) -> list[str]:
+    """Return the names of a folder's files, at any depth, sorted: those of linked folders too, each folder once.
+
+    Raises:
+        UserError: for a link to nothing, or a bucket that can't be read.
+    """
+    if is_local(folder):
+        return sorted(path.relative_to(folder).as_posix() for path in _walk(folder))
     with explaining(folder):
         store, path = located(folder)
         start = path.rstrip("/") + "/"
-        found = store.find(start, detail=True)
-    return {name.removeprefix(start): _version(found[name]) for name in sorted(found) if name.endswith(".parquet")}
+        return sorted(name.removeprefix(start) for name in store.find(path) if not name.endswith("/"))
+
+
+def parquet_files(folder: str) -> dict[str, str]:
+    """Return relative name → `version` of the parquet files of ``folder``, sorted by name, see `is_parquet`.
+
+    Raises:
+        UserError: see `names` and `check_whole`.
+    """
+    found = [PurePosixPath(name) for name in names(folder)]
+    check_whole(found, source=folder)
+    with explaining(folder):
+        store, path = located(folder)
+        start = path.rstrip("/") + "/"
+        return {str(name): _version(store.info(f"{start}{name}")) for name in found if is_parquet(name)}
 
 
 @contextmanager
