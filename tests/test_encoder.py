@@ -1,6 +1,7 @@
 """What a model can't do is one line, for training, for scoring and for --model alike; what it can do works."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,10 @@ from transformers import (
 )
 
 from rerank.errors import UserError
+from rerank.model.bi_encoder import train_bi_encoder
 from rerank.model.encoder import build, open_bi_encoder
+from rerank.model.fine_tuning import train
+from rerank.model.lengths import check_words
 from rerank.model.ranker import load
 from rerank.systems.bi_encoder import score as score_by_cosine
 from rerank.systems.cross_encoder import score_untuned
@@ -134,3 +138,47 @@ def test_a_folder_that_no_library_can_load_is_one_line(folder: Path, content: st
     refused(
         "can't be loaded as a", lambda: build(folder, max_length=32, dropout=0.0, seed=1), *uses_of_a_bi_encoder(folder)
     )
+
+
+READS = pd.DataFrame({"user_ctx": [f"reads {n}" for n in range(20)], "book_text": [f"tale {n}" for n in range(20)]})
+SIGNS = [chr(0x1F600 + number) for number in range(20)]
+
+
+@pytest.mark.parametrize("column", ["user_ctx", "book_text"])
+def test_texts_of_which_the_base_knows_no_word_are_one_line_before_training_and_many_a_warning(
+    column: str, tmp_path: Path, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "source"
+    models = (build(base, max_length=32, dropout=0.0, seed=1), open_bi_encoder(base))
+    for model in models:
+        words = re.escape(f"knows no word in 20 of 20 texts of {column}, such as {SIGNS[0]!r}: take a base model for")
+        refused(words, lambda model=model: check_words(model, READS.assign(**{column: SIGNS}), base=base))
+        capsys.readouterr()
+        for unread, lines in ((2, 0), (3, 1), (19, 1)):
+            texts = [*SIGNS[:unread], *READS[column][unread:]]
+            check_words(model, READS.assign(**{column: texts}), base=base)
+            printed = capsys.readouterr().out
+            assert printed.count("\n") == printed.count(f"no word in {unread} of 20 texts of {column}") == lines
+
+
+def test_both_trainings_look_at_the_words_first(tmp_path: Path, tokenizer: Any) -> None:
+    pairs = READS.assign(user_id="u", book_id=READS.index.astype(str), label=READS.index % 2, book_text=SIGNS)
+    same = {"base": tmp_path / "source", "seed": 1, "warmup": 0.0, "precision": "fp32", "validation_metric": "ndcg@10"}
+    bi = {"bi_encoder_lr": 1e-4, "bi_encoder_epochs": 1, "bi_encoder_batch_size": 2, "loss": "cosine"}
+    cross = {
+        "lr": 1e-4,
+        "head_lr": 1e-4,
+        "epochs": 1,
+        "batch_size": 2,
+        "dropout": 0.0,
+        "max_length": 32,
+        "max_grade": 1,
+    }
+    cross |= {"loss": "lambda", "teacher_weight": 0.0, "symmetric": False, "eval_every": 1, "patience": 1}
+    seen: list[Any] = []
+    refused(
+        "knows no word in 20 of 20 texts of book_text",
+        lambda: train(pairs, pairs, record=lambda *values: seen.append(values), **same, **cross),
+        lambda: train_bi_encoder(pairs, pairs, record=lambda *values: seen.append(values), **same, **bi),
+    )
+    assert seen == []

@@ -22,6 +22,7 @@ from rerank.errors import UserError
 from rerank.model.batching import SimilarLengths
 from rerank.model.cosines import cosines
 from rerank.model.encoder import attend_fast, open_bi_encoder
+from rerank.model.lengths import check_words
 from rerank.model.scores import COLLAPSED_BI_ENCODER
 from rerank.model.training import Record, Schedule, Validation, arguments, make_deterministic
 
@@ -101,6 +102,7 @@ def train_bi_encoder(
     chosen = loss_named(loss)
     make_deterministic(seed)
     model = open_bi_encoder(base)
+    check_words(model, pairs, base=base)
     attend_fast(model)
     contexts, texts = validation_pairs["user_ctx"].tolist(), validation_pairs["book_text"].tolist()
     validation = Validation(
