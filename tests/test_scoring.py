@@ -313,7 +313,7 @@ def test_a_text_that_is_not_utf_8_and_a_damaged_page_are_one_line_before_anythin
         (pa.array([1, 2]), "holds int64, not text"),
         (pa.array([None, None], pa.null()), "holds null, not text"),
         (pa.array([b"a", b"b"]), "holds binary, not text"),
-        (pa.array([["a"], ["b"]]), "holds list<item: string>, not text"),
+        (pa.array([["a"], ["b"]]), "holds list<element: string>, not text"),
     ],
 )
 def test_a_column_that_holds_no_text_is_one_line_before_anything_is_scored(
