@@ -106,6 +106,15 @@ def test_one_candidate_and_an_empty_catalogue_are_ranked_too(folder: Path, tmp_p
     assert "2 of 2 candidates have no known readers" in found.words[-1] and np.ptp(found.scores) > 0
 
 
+@pytest.mark.parametrize(
+    "texts", [["!", "?", "..."], ["\U0001f600", "\U0001f601"], ["\u4e00", "\u4e8c"], ["\u200b"] * 2]
+)
+def test_candidates_without_one_word_are_ranked_too(folder: Path, texts: list[str]) -> None:
+    for context in ("Favorite books: Book 4", "\U0001f602"):
+        found = fused.rank(folder / "ranker", context, texts)
+        assert found.scores.shape == (len(texts),) and np.isfinite(found.scores).all()
+
+
 def test_a_fusion_of_readers_alone_ranks_by_texts_where_they_know_nothing(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "ranker", tmp_path / "ranker")
     content = json.loads((tmp_path / "ranker/ranker.json").read_text())

@@ -35,6 +35,7 @@ CARRIERS = {
     "command",
     "params",
     "params_file",
+    "launching",
     "data/fetch",
     "data/archives",
     "data/stores",
@@ -50,9 +51,7 @@ def _src(folder: Path) -> str:
 
 def _module(folder: Path, name: str) -> str:
     """Return the name of the stage module that a stage runs."""
-    found = re.match(
-        rf"PYTHONPATH={_src(folder)} (?:python|\${{launcher}}) -m stages\.(\w+) --", PIPELINES[folder][name]["cmd"]
-    )
+    found = re.match(rf"PYTHONPATH={_src(folder)} python -m stages\.(\w+) --", PIPELINES[folder][name]["cmd"])
     assert found, PIPELINES[folder][name]["cmd"]
     return found[1]
 
@@ -145,10 +144,13 @@ def test_every_path_in_a_command_is_tracked_and_the_other_way_round(folder: Path
 
 @STAGES
 def test_a_command_gives_its_module_the_arguments_that_it_has(folder: Path, name: str) -> None:
-    """And no text of a user: a source reaches its stage as a param, never through a shell."""
+    """And no text of a user: what params.yaml says reaches its stage as a param, never through a shell."""
     command = PIPELINES[folder][name]["cmd"]
     parser(importlib.import_module(f"stages.{_module(folder, name)}").main).parse_args(command.split()[4:])
-    assert set(re.findall(r"\$\{(\w+)", command)) <= {"launcher", "item"}
+    assert set(re.findall(r"\$\{(\w+)", command)) <= {"item"}
+    items = [item for values in PIPELINES[folder][name].get("matrix", {}).values() for item in values]
+    assert all(re.fullmatch(r"[\w-]+", item) for item in items)
+    assert not re.search(r"[$`;|&<>\"'\\]", re.sub(r"\$\{item\.\w+\}", "", command))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

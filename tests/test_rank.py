@@ -195,7 +195,7 @@ def test_a_text_that_is_null_leaves_no_output(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     pd.DataFrame({"user_ctx": [USER, None], "book_text": ["a", "b"]}).to_parquet("in.parquet")
-    with pytest.raises(UserError, match=r"^in\.parquet: column 'user_ctx' holds None"):
+    with pytest.raises(UserError, match=r"^in\.parquet: column 'user_ctx' is null in 1 of 2 rows"):
         main(arguments().parse_args([f"--model={cross_encoder}", "--pairs=in.parquet", "--output=out.parquet"]))
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
 

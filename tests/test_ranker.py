@@ -125,7 +125,7 @@ def no_padding(folder: Path, tiny_bert: Callable[..., Path]) -> str:
     words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "b": 2}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>").save_pretrained(folder)
-    return "its tokenizer has no padding token: take a cross-encoder"
+    return "its tokenizer has no padding token: take a model"
 
 
 def embeddings(folder: Path, tiny_bert: Callable[..., Path]) -> str:

@@ -143,8 +143,7 @@ def test_parts_of_another_input_column_model_or_precision_are_scored_again(
     weights[-1] ^= 1
     Path("other/model.safetensors").write_bytes(weights)
     assert scored_again(model_folder=Path("other")) == ["scored: parts made with another model, scored again: 3"]
-    other = {"fp32": "bf16", "bf16": "fp32"}[scoring.precision_here("torch", "auto")]
-    others = scoring.Workers(lambda engine, precision: other, scoring.score_here)
+    others = scoring.Workers(lambda engine, precision: {"fp32": "bf16"}[precision], scoring.score_here)
     score(model_folder=Path("other"), workers=others)
     assert "scored: parts made with another precision, scored again: 3\n" in capsys.readouterr().err
 
@@ -314,7 +313,7 @@ def test_a_text_that_is_not_utf_8_and_a_damaged_page_are_one_line_before_anythin
         (pa.array([1, 2]), "holds int64, not text"),
         (pa.array([None, None], pa.null()), "holds null, not text"),
         (pa.array([b"a", b"b"]), "holds binary, not text"),
-        (pa.array([["a"], ["b"]]), "holds list<item: string>, not text"),
+        (pa.array([["a"], ["b"]]), "holds list<element: string>, not text"),
     ],
 )
 def test_a_column_that_holds_no_text_is_one_line_before_anything_is_scored(
@@ -396,10 +395,10 @@ def test_a_model_whose_steps_depend_on_a_length_is_refused_by_openvino(cross_enc
             return {**features, "scores": features["scores"] * int(features["input_ids"].shape[1])}
 
     whole = load(cross_encoder, engine="openvino").model
-    compiled(whole, precision="auto")
+    compiled(whole, precision="fp32")
     whole.append(ByLength())
     with pytest.raises(UserError, match=r"^OpenVINO can't score this model: its graph gives other scores: use torch$"):
-        compiled(whole, precision="auto")
+        compiled(whole, precision="fp32")
 
 
 def test_a_window_of_attention_that_leaves_padding_without_a_key_is_refused_by_openvino(

@@ -65,7 +65,9 @@ def test_bm25_of_a_context_without_a_known_word_is_0():
     assert bm25(["zzz"] * 4 + ["!"] * 4, BOOKS * 2).tolist() == [0] * 8
 
 
-@pytest.mark.parametrize("texts", [["!", "?", "..."], ["the", "a", "of"]])
+@pytest.mark.parametrize(
+    "texts", [["!", "?", "..."], ["the", "a", "of"], ["\u4e00", "\u4e8c", "\u4e09"], ["a", "b", "c"]]
+)
 def test_bm25_of_texts_without_a_word_is_0(texts):
     assert bm25(["deep sea", "deep sea", "!"], texts).tolist() == [0, 0, 0]
 

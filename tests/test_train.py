@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -250,7 +251,18 @@ def test_precision_reaches_the_trainer(run_train: Callable[..., Trained], refere
     assert losses_of(history) != losses_of(reference[2])
     assert losses_of(history) == pytest.approx(losses_of(reference[2]), rel=0.05)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert resolve_precision("auto", "cpu") in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("able", "precision"),
+    [({}, "fp32"), ({"avx512_bf16": True}, "fp32"), ({"avx512_bf16": True, "amx_bf16": True}, "bf16")],
+)
+def test_a_processor_trains_in_bf16_by_itself_with_amx_alone(
+    able: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert resolve_precision("auto", "cpu") == precision
+    assert [resolve_precision(named, "cpu") for named in ("fp32", "bf16")] == ["fp32", "bf16"]
 
 
 def test_the_precision_of_params_yaml_beats_that_of_a_launchers_configuration(
@@ -489,15 +501,15 @@ def write_project(folder: Path, **changes: object) -> list[str]:
     yaml = YAML()
     yaml.dump(keys, folder / "params.yaml")
     yaml.dump({"stages": {"train": {"cmd": "true", "params": list(keys)}}}, folder / "dvc.yaml")
-    (folder / "split").mkdir()
+    (folder / "split").mkdir(exist_ok=True)
     toy_pairs(12).to_parquet(folder / "split/train.parquet")
     toy_pairs(4, offset=100).to_parquet(folder / "split/validation.parquet")
-    return list(keys)
+    return [key for key in keys if key != "launcher"]
 
 
-def train_line(base: Path, name: str, launcher: str) -> str:
+def train_line(base: Path, name: str) -> str:
     return (
-        f"PYTHONPATH={ROOT / 'src'} {launcher} -m stages.train --split split --base {base} --model {name} "
+        f"PYTHONPATH={ROOT / 'src'} python -m stages.train --split split --base {base} --model {name} "
         f"--metrics {name}.json --curves {name}-curves --teacher teacher.parquet"
     )
 
@@ -514,7 +526,8 @@ def test_two_processes_follow_the_curve_of_one_and_only_the_first_writes(
     pairs[["user_id", "book_id"]].assign(teacher=pairs.index * 7 % 11 - 5.0).to_parquet(tmp_path / "teacher.parquet")
     curves, models_loaded = {}, {}
     for name, launcher in {"one": "python", "two": "accelerate launch --multi_gpu --num_processes 2"}.items():
-        models_loaded[name] = command(tmp_path, train_line(base, name, launcher)).count("Loading weights: 100%")
+        write_project(tmp_path, **how, launcher=launcher)
+        models_loaded[name] = command(tmp_path, train_line(base, name)).count("Loading weights: 100%")
         tables = [pd.read_csv(tmp_path / f"{name}-curves/{table}.csv") for table in ("loss", "validation")]
         assert tables[0].columns.tolist() == ["step", "loss"]
         assert tables[1].columns.tolist() == ["step", "metric", "value"] and set(tables[1]["metric"]) == {"ndcg@10"}
@@ -540,6 +553,41 @@ def test_two_processes_follow_the_curve_of_one_and_only_the_first_writes(
     assert metrics["validation_ndcg@10"] == curves["one"][1].max()
     kept = json.loads((tmp_path / "one/training.json").read_text())
     assert sorted(kept["params"]) == sorted(keys) and kept["params"]["lr"] == PARAMS["lr"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "words"),
+    [
+        ("$(touch RAN)", "'$(touch' can't be started (No such file or directory)"),
+        ("`touch RAN`", "can't be started"),
+        ("python; touch RAN #", "'python;' can't be started"),
+        ("accelerat launch", "'accelerat' can't be started (No such file or directory): give python, or a program"),
+        ("./split", "can't be started (Permission denied)"),
+        ("accelerate 'launch", "No closing quotation"),
+        ("   ", "give python, or a program and its arguments"),
+    ],
+)
+def test_a_launcher_is_started_without_a_shell_or_refused_in_one_line(
+    tmp_path: Path, base: Path, launcher: str, words: str
+) -> None:
+    write_project(tmp_path, launcher=launcher)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    printed = command(tmp_path, train_line(base, "one"), fails=True)
+    last = printed.strip().splitlines()[-1]
+    assert last.startswith("error: params.yaml: launcher is ") and words in last and len(last) <= 300
+    assert "Traceback" not in printed and sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_what_a_shell_would_expand_reaches_the_launcher_as_it_is(tmp_path: Path, base: Path) -> None:
+    write_project(tmp_path)
+    echo = tmp_path / "a launcher"
+    echo.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    echo.chmod(0o755)
+    write_project(tmp_path, launcher=f"'{echo}' $HOME '$(touch RAN)' a\\ b *")
+    words = json.loads(command(tmp_path, train_line(base, "one")).strip().splitlines()[-1])
+    assert words[:6] == ["$HOME", "$(touch RAN)", "a b", "*", "-m", "stages.train"]
+    assert words[6:] == train_line(base, "one").split(" -m stages.train ")[1].split()
+    assert not (tmp_path / "RAN").exists()
 
 
 @pytest.fixture

@@ -43,5 +43,6 @@ def run(main: Callable[..., None], *args: object) -> None:
     except Exception as error:
         if is_full_disk(error):
             words = " ".join(str(error).split())
-            sys.exit(f"error: the disk is full ({words}): free some space, or see `dvc gc --help`, and repeat")
+            full = f"the disk is full ({words}): free some space, or see `dvc gc --help`, and repeat"
+            sys.exit(f"error: {UserError(full)}")
         raise

@@ -127,6 +127,7 @@ class Join(Params):
 
 
 class Train(Told):
+    launcher: str = Field("python", min_length=1)
     seed: int = Field(ge=0, le=2**32 - 1)
     training_seed: int = Field(ge=0, le=2**32 - 1)
     task: Literal["ranking", "similarity", "duplicates"]
@@ -181,12 +182,6 @@ class Show(Params):
     example_query: str | None = Field(min_length=1)
 
 
-class Command(Params):
-    """What dvc.yaml itself reads, in a command."""
-
-    launcher: str = Field(min_length=1)
-
-
 MODELS: tuple[type[Params], ...] = (
     Pull,
     Convert,
@@ -198,7 +193,6 @@ MODELS: tuple[type[Params], ...] = (
     CoReading,
     Group,
     Join,
-    Command,
     Train,
     TrainBiEncoder,
     Score,

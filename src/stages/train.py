@@ -11,6 +11,7 @@ import pandas as pd
 
 from rerank.command import run
 from rerank.json_file import write_json
+from rerank.launching import launch
 from rerank.lists import warm
 from rerank.model.fine_tuning import train
 from rerank.model.folder import Scoring, write_model
@@ -33,6 +34,7 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path, t
     params = declared(Train, "train")
     task = TASKS[params.task]
     loss_named(params.loss, symmetric=task.symmetric)
+    launch("stages.train", params.launcher)
     pairs = pd.read_parquet(split / "train.parquet")
     if teacher is not None:
         taught = pairs.merge(pd.read_parquet(teacher), on=["user_id", "book_id"], how="left", validate="one_to_one")
@@ -47,7 +49,9 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path, t
         validation_metric=task.validation_metric,
         record=recorded.record,
         seed=params.training_seed,
-        **params.model_dump(exclude={"task", "validation_users", "seed", "training_seed", "favourite_parts"}),
+        **params.model_dump(
+            exclude={"launcher", "task", "validation_users", "seed", "training_seed", "favourite_parts"}
+        ),
     )
     if not is_writer():
         return
@@ -59,7 +63,7 @@ def main(*, split: Path, base: Path, model: Path, metrics: Path, curves: Path, t
         )
     cut = share_longer(trained, pairs, max_length=params.max_length)
     print(f"{cut:.1%} of the training pairs have more than {params.max_length} tokens and are cut: see max_length")
-    write_model(model, trained, how=how, params=params.model_dump(), cut_pairs=cut)
+    write_model(model, trained, how=how, params=params.model_dump(exclude={"launcher"}), cut_pairs=cut)
     write_json(metrics, {f"validation_{task.validation_metric}": validation.best})
     recorded.write(curves)
 

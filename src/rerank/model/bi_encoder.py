@@ -21,7 +21,8 @@ from torch import nn
 from rerank.errors import UserError
 from rerank.model.batching import SimilarLengths
 from rerank.model.cosines import cosines
-from rerank.model.encoder import attend_fast
+from rerank.model.encoder import attend_fast, open_bi_encoder
+from rerank.model.lengths import check_words
 from rerank.model.scores import COLLAPSED_BI_ENCODER
 from rerank.model.training import Record, Schedule, Validation, arguments, make_deterministic
 
@@ -95,12 +96,13 @@ def train_bi_encoder(
         The other arguments are explained in params.yaml.
 
     Raises:
-        UserError: for another loss, when the metric is no number, or when the scores stop being finite, or become all
-            the same.
+        UserError: for another loss or a base that is no bi-encoder, when the metric is no number, or when the scores
+            stop being finite, or become all the same.
     """
     chosen = loss_named(loss)
     make_deterministic(seed)
-    model = SentenceTransformer(str(base), local_files_only=True).float()
+    model = open_bi_encoder(base)
+    check_words(model, pairs, base=base)
     attend_fast(model)
     contexts, texts = validation_pairs["user_ctx"].tolist(), validation_pairs["book_text"].tolist()
     validation = Validation(

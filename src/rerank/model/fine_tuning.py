@@ -7,6 +7,7 @@ import pandas as pd
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 
 from rerank.model.encoder import build, head_parameters
+from rerank.model.lengths import check_words
 from rerank.model.losses import TEACHER, loss_named
 from rerank.model.scores import COLLAPSED, score
 from rerank.model.tokens import tokenize_once
@@ -49,12 +50,13 @@ def train(
         The other arguments are explained in params.yaml.
 
     Raises:
-        UserError: when the loss or the base model can't do what is asked, when the metric is no number, or when the
-            scores stop being finite, or become all the same.
+        UserError: when the loss or the base model can't do what is asked or learn from the pairs, when the metric is no
+            number, or when the scores stop being finite, or become all the same.
     """
     chosen = loss_named(loss, symmetric=symmetric)
     make_deterministic(seed)
     model = build(base, max_length=max_length, dropout=dropout, seed=seed)
+    check_words(model, pairs, base=base)
     if teacher_weight == 0:
         pairs = pairs.drop(columns=TEACHER, errors="ignore")
     data = chosen.rows(pairs, max_grade=max_grade, symmetric=symmetric)

@@ -92,10 +92,22 @@ def has_head(folder: Path) -> bool:
             heads = [folder / module["path"] / "config.json" for module in read_json(folder / "modules.json")[1:]]
             if any(read_json(config).get("module_output_name") == "scores" for config in heads if config.exists()):
                 return True
+        if transformer_folder(folder) != folder:
+            return False
         architectures = read_json(folder / "config.json").get("architectures") or []
         return any(name.endswith("ForSequenceClassification") for name in architectures)
     except (AttributeError, KeyError, TypeError):
         raise UserError(f"{folder}: modules.json or config.json is no model's: get the model again") from None
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Return where the pretrained layers of a model folder are: of early sentence-transformers in one of their own."""
+    try:
+        if (folder / "modules.json").exists() and not (folder / "config.json").exists():
+            return folder / read_json(folder / "modules.json")[0]["path"]
+    except (IndexError, KeyError, TypeError):
+        raise UserError(f"{folder}: modules.json is no model's: get the model again") from None
+    return folder
 
 
 def model_files(folder: Path) -> list[str]:

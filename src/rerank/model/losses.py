@@ -16,6 +16,7 @@ from torch import nn
 from rerank.errors import UserError
 from rerank.model.batching import SimilarLengths, WholeLists
 from rerank.model.listwise import Listwise
+from rerank.model.training import is_writer
 
 # A column of the training pairs: standardised within each list, 0 where the teacher says nothing.
 TEACHER = "teacher"
@@ -72,7 +73,7 @@ def _check_contrast(labels: npt.NDArray[np.int64]) -> None:
             f"training: no list of the {alike:,} users has both a positive and a negative, and a listwise loss learns "
             "from nothing else: give users pairs of both kinds, or set loss to binary_cross_entropy"
         )
-    if alike > MANY * len(labels):
+    if alike > MANY * len(labels) and is_writer():
         print(
             f"warning: {alike:,} of {len(labels):,} users have training pairs of a single label, from which a "
             "listwise loss learns nothing: give them positives and negatives, or set loss to binary_cross_entropy"

@@ -4,13 +4,12 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from sentence_transformers import SentenceTransformer
 
 from rerank.model.cosines import cosines
+from rerank.model.encoder import open_bi_encoder
 from rerank.systems.distinct import Scores, score_distinct
 
 
 def score(pairs: pd.DataFrame, source: Path, *, max_length: int, precision: str) -> Scores:
-    """Return the `cosines` by the model in ``source``, one a row; texts are cut at its own maximum length."""
-    encoder = SentenceTransformer(str(source), local_files_only=True).float()
-    return score_distinct(pairs, partial(cosines, encoder, precision=precision), source=source)
+    """Return the `cosines` by the model in ``source``, one a row, see `open_bi_encoder`."""
+    return score_distinct(pairs, partial(cosines, open_bi_encoder(source), precision=precision), source=source)
