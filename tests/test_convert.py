@@ -50,6 +50,13 @@ ROWS = [{"text": "x, y\nz", "number": "1"}, {"text": None, "number": "2"}]
         ("a.json", '{"columns": ["text", "number"], "index": [0, 1], "data": [["x, y\\nz", "1"], [null, "2"]]}'),
         ("a.json", '{"schema": {}, "data": [{"text": "x, y\\nz", "number": "1"}, {"text": null, "number": "2"}]}'),
         ("a.json", '{"text": ["x, y\\nz", null], "number": ["1", "2"]}'),
+        ("a.json", '{"version": 1, "data": [{"text": "x, y\\nz", "number": "1"}, {"number": "2"}]}'),
+        ("a.json", '{"pairs": [{"text": "x, y\\nz", "number": "1"}, {"number": "2"}]}'),
+        ("a.json", '{"text": {"0": "x, y\\nz", "1": null}, "number": {"1": "2", "0": "1"}}'),
+        ("a.jsonl", '[\n {"text": "x, y\\nz", "number": "1"},\n {"number": "2"}\n]'),
+        ("a.jsonl", '{"text": "x, y\\nz", "number": "1"}\r{"number": "2"}\r'),
+        ("a.csv", 'sep=;\r\ntext;number\r\n"x, y\nz";1\r\n;2\r\n'),
+        ("a.csv", 'text|number\n"x, y\nz"|1\n|2\n'),
     ],
 )
 def test_every_kind_of_table_gives_the_same_rows(tmp_path: Path, name: str, content: str) -> None:
@@ -123,11 +130,11 @@ def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "a,b\n1,2\n3\n", r"line 3 has 1 fields, and its header 2: correct it, or .*csv_quote"),
+        ("a.csv", "a,b\n1,2\n3\n", r"line 3 has 1 field, and its header 2: correct it, or .*csv_quote"),
         ("a.csv", "a,b\n" + "1,2\n" * 50_000 + "1,2,3\n", "line 50002 has 3 fields"),
-        ("a.csv", 'a,b\n"1\n2",2\n1\n', "line 4 has 1 fields"),
-        ("a.csv", "a,b\r1,2\r3\r", "line 3 has 1 fields"),
-        ("a.csv", 'a,b\n1,"x" y\n', "line 2 can't be read .*expected after"),
+        ("a.csv", 'a,b\n"1\n2",2\n1\n', "line 4 has 1 field,"),
+        ("a.csv", "a,b\r1,2\r3\r", "line 3 has 1 field,"),
+        ("a.csv", 'a,b\n1,"x" y\n', "line 2 can't be read .a quotation mark inside a quoted field is not doubled"),
         ("a.csv", 'a,b\n1,"x\n3,4\n', "line 2 can't be read .a quotation mark is not closed"),
         ("a.csv", b"a,b\n1,2\n1,\xe9\n", "line 3 is not UTF-8: save the file as UTF-8"),
         ("a.csv", "a,b\n1,é\n".encode("utf-16"), "line 1 is UTF-16: save the file as UTF-8"),
@@ -135,15 +142,23 @@ def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
         ("a.csv", '"a,b\n1,2\n', "line 1 can't be read .a quotation mark is not closed"),
         ("a.json", '[{"a": 1, "b": 2, "a": 3}]', "an object has the key 'a' twice: keep one"),
         ("a.jsonl", '{"a": 1}\n{"a": 1, "a": 2}\n', "line 2: an object has the key 'a' twice: keep one"),
-        ("a.json", '{"columns": ["a"], "data": [[1, 2]]}', "holds no list of records"),
-        ("a.csv", "a,b,A\n1,2,3\n", "its header names the column 'A' twice"),
-        ("a.csv", "", "is empty: its first line must name the columns"),
+        ("a.json", '{"columns": ["a"], "data": [[1], [1, 2]]}', "record 2 of data has not the values"),
+        ("a.json", '{"columns": ["a", "a"], "data": [[1, 2]]}', "columns: an object has the key 'a' twice"),
+        ("a.json", '{"a": [1], "b": [1, 2]}', "holds lists of different lengths"),
+        ("a.json", '[{"a": 1}, null]', "record 2 is null, not an object: write a list of objects"),
+        ("a.json", '{"a": 1}\n[1]\n', "line 2 is .1., not an object: write a list of objects"),
+        ("a.jsonl", '{"a": 1, "a": 2}\n{"a": 1}\n', "line 1: an object has the key 'a' twice: keep one"),
+        ("a.csv", "a,b,A\n1,2,3\n", "its header names the column 'A' twice, capitals aside: rename one"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16-le"), "line 1 holds the byte 0, so it is UTF-16 or no text"),
+        ("a.jsonl", '{"a": 1}\n'.encode("utf-16-be"), "line 1 holds the byte 0, so it is UTF-16 or no text"),
+        ("a.csv", b"a,b\r1,2\r1,\xe9\r", "line 3 is not UTF-8"),
+        ("a.csv", b"a,b\r\n1,2\n\r1,\xe9\r", "line 4 is not UTF-8"),
+        ("a.csv", "x" * 1_000 + "," + "x" * 1_000 + "\n", "its header names the column 'x+' twice"),
         ("a.json", '[{"a": 1},', r"is no JSON \(Expecting value: line 1 column 11"),
         ("a.json", "[" * 100_000, "is no JSON"),
-        ("a.json", '{"a": 1}', "holds no list of records"),
-        ("a.json", "{}", "holds no list of records"),
-        ("a.json", "[1]", "holds no list of records"),
-        ("a.json", '[{"a": "\\ud800"}]', "holds a text that is not Unicode"),
+        ("a.json", "1", "its content is 1, not an object"),
+        ("a.json", "[1]", "record 1 is 1, not an object"),
+        ("a.json", '[{"a": "x"}, {"a": "\\ud800"}]', "record 2 holds '.+', which is not Unicode: correct it"),
         ("a.json", b'[\n{"a": "\xe9"}]', "line 2 is not UTF-8"),
         ("a.jsonl", '{"a": 1}\n{"a": \n', "line 2: is no JSON"),
         (
@@ -162,7 +177,7 @@ def test_what_cannot_be_read_is_one_line_that_names_the_place(
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
         converted(tmp_path, name, content)
-    assert str(caught.value).startswith(f"{tmp_path / 'raw'}: ")
+    assert str(caught.value).startswith(f"{tmp_path / 'raw' / name}: ")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 
@@ -171,7 +186,7 @@ def test_one_of_several_tables_is_named(tmp_path: Path) -> None:
     (tmp_path / "raw/sets").mkdir(parents=True)
     (tmp_path / "raw/sets/a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "raw/sets/b.csv").write_text("a,b\n1\n")
-    with pytest.raises(UserError, match=r"raw: sets/b[.]csv: line 2 "):
+    with pytest.raises(UserError, match=r"raw/sets/b[.]csv: line 2 "):
         convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
 
 
@@ -179,7 +194,7 @@ def test_two_tables_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     for name in ("a.csv", "a.tsv"):
         (tmp_path / "raw" / name).write_text("a\n1\n")
-    with pytest.raises(UserError, match=r"raw: a[.]tsv: there is another table of that name"):
+    with pytest.raises(UserError, match=r"raw/a[.]tsv: there is another table of that name"):
         convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
 
 
@@ -187,7 +202,7 @@ def test_a_table_and_a_folder_in_the_place_of_one_table_are_refused(tmp_path: Pa
     (tmp_path / "raw/a.parquet").mkdir(parents=True)
     for name in ("a.csv", "a.parquet/part.csv"):
         (tmp_path / "raw" / name).write_text("a\n1\n")
-    with pytest.raises(UserError, match=r"raw: a[.]parquet/part[.]csv: there is another table of that name"):
+    with pytest.raises(UserError, match=r"raw/a[.]parquet/part[.]csv: there is another table of that name"):
         convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
 
 
@@ -224,6 +239,40 @@ def test_the_keys_of_an_object_of_records_become_the_column_id(tmp_path: Path) -
     ]
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.jsonl"])
+@pytest.mark.parametrize("content", ["", "\n", " \n\n", "{}", "[]"])
+def test_a_part_without_rows_is_read_and_told(tmp_path: Path, name: str, content: str) -> None:
+    if name.endswith("sv") and content.strip():
+        content = "a,b\n"  # a header alone
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / name).write_text(content)
+    (tmp_path / "raw/b.csv").write_text("a,b\n1,2\n")
+    converted = convert(tmp_path / "raw", tmp_path / "tables", csv_quote='"', tsv_quote=None)
+    assert converted.words(Path("tables")) == ["2 parquet files in tables, 1 of them without rows"]
+    assert pq.read_table(tmp_path / "tables/a.parquet").to_pylist() == []
+
+
+def test_a_json_file_with_one_object_is_a_table_of_one_row(tmp_path: Path) -> None:
+    for name in ("a.json", "a.jsonl"):
+        content = '{"a": "x", "tags": [{"b": 1}], "more": {"c": 2}}'
+        expected = [{"a": "x", "tags": '[{"b": 1}]', "more": '{"c": 2}'}]
+        assert converted(tmp_path / name, name, content) == expected
+
+
+def test_rows_that_take_several_lines_are_told(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "a.csv").write_text('a,b\n1,x\n"2\n3,y\n4",z\n5,"t\nu"\n')
+    for name in ("b", "c", "d"):
+        (raw / f"{name}.csv").write_text('a,b\n1,"x\ny"\n')
+    words = convert(raw, tmp_path / "tables", csv_quote='"', tsv_quote=None).words(Path("tables"))
+    assert words[:2] == [
+        "4 parquet files in tables",
+        f"{raw}/a.csv: 2 of 3 rows hold line ends, one of them 3 lines from line 3",
+    ]
+    assert words[-1] == "and 1 more such tables"
+
+
 def test_values_of_different_types_become_texts(tmp_path: Path) -> None:
     records = [{"a": 1, "b": True, "c": 10**30, "d": 1, "e": None}, {"a": "x", "b": 2, "c": 1, "d": 2.5, "e": None}]
     assert converted(tmp_path, "a.json", json.dumps(records)) == [
@@ -255,7 +304,7 @@ def test_the_same_table_gives_the_same_bytes_again_and_says_what_it_was_made_fro
         shutil.rmtree(tmp_path / "tables")
     assert made[0] == made[1]
     converted(tmp_path, "a.csv", content)
-    assert origin(pq.read_schema(tmp_path / "tables/a.parquet")) == str(tmp_path / "raw")
+    assert origin(pq.read_schema(tmp_path / "tables/a.parquet")) == str(tmp_path / "raw/a.csv")
 
 
 def test_a_text_may_be_as_long_as_it_likes(tmp_path: Path) -> None:
@@ -265,7 +314,7 @@ def test_a_text_may_be_as_long_as_it_likes(tmp_path: Path) -> None:
 def test_a_parquet_file_is_linked_and_every_format_has_a_reader(tmp_path: Path) -> None:
     (tmp_path / "raw/part").mkdir(parents=True)
     pq.write_table(duckdb.sql("SELECT 1 AS a").to_arrow_table(), tmp_path / "raw/part/a.parquet")
-    assert convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None, tsv_quote=None) == 1
+    assert convert(tmp_path / "raw", tmp_path / "tables", csv_quote=None, tsv_quote=None).tables == 1
     assert (tmp_path / "tables/part/a.parquet").samefile(tmp_path / "raw/part/a.parquet")
     for kind in FORMATS.values():
         assert kind.reader is None or callable(resolve_name(kind.reader))

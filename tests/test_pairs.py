@@ -114,7 +114,7 @@ def test_the_file_with_the_wrong_value_is_named_as_the_user_called_it(tmp_path: 
     table().to_csv(raw / "a.csv", index=False)
     table(label=[1, 0, "x"]).to_csv(raw / "b.csv", index=False)
     convert(raw, tmp_path / "tables", csv_quote='"', tsv_quote=None)
-    with pytest.raises(UserError, match=r"raw: b.csv: column 'label' holds 'x' .1 of 3 rows"):
+    with pytest.raises(UserError, match=r"raw/b.csv: column 'label' holds 'x' .1 of 3 rows"):
         check(tmp_path / "tables")
 
 

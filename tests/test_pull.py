@@ -532,7 +532,7 @@ def test_the_stage_names_the_line_of_a_table_that_it_cannot_read_and_keeps_the_e
     pull_project.pull(project, "bad.csv").check_returncode()
     result = pull_project.convert(project)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: data/raw: line 8 has 6 fields, and its header 5: correct it")
+    assert result.stderr.startswith("error: data/raw/pairs.csv: line 8 has 6 fields, and its header 5: correct it")
     assert result.stderr.count("\n") == 1
     assert pull_project.contents(project / "data/tables") == before
 

@@ -13,8 +13,8 @@ def main(*, raw: Path, tables: Path) -> None:
     """Read the folder ``raw`` and write the folder ``tables``."""
     params = declared(Convert, "convert")
     with replacing(tables) as partial:
-        count = convert(raw, partial, csv_quote=params.csv_quote, tsv_quote=params.tsv_quote)
-    print(f"{count:,} parquet file{'s' if count > 1 else ''} in {tables}")
+        converted = convert(raw, partial, csv_quote=params.csv_quote, tsv_quote=params.tsv_quote)
+    print(*converted.words(tables), sep="\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ line.
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from urllib.parse import unquote
@@ -17,12 +18,30 @@ from rerank.data.formats import FORMATS, LEFT_OUT
 from rerank.errors import UserError
 from rerank.files import replacing
 
+# Notes on tables that are shown.
+SHOWN = 3
 # What Hive and Spark write for null.
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-def convert(raw: Path, tables: Path, *, csv_quote: str | None, tsv_quote: str | None) -> int:
-    """Create the folder ``tables`` with a parquet file of the same stem for each table of ``raw``; return how many.
+@dataclass(frozen=True)
+class Converted:
+    """What came of the tables: how many there are, how many of them have no rows, and what to know of the others."""
+
+    tables: int
+    empty: int
+    notes: list[str]
+
+    def words(self, tables: Path) -> list[str]:
+        """Return it in a few lines."""
+        without = f", {self.empty:,} of them without rows" if self.empty else ""
+        more = [f"and {len(self.notes) - SHOWN:,} more such tables"] if len(self.notes) > SHOWN else []
+        noun = "file" if self.tables == 1 else "files"
+        return [f"{self.tables:,} parquet {noun} in {tables}{without}", *self.notes[:SHOWN], *more]
+
+
+def convert(raw: Path, tables: Path, *, csv_quote: str | None, tsv_quote: str | None) -> Converted:
+    """Create the folder ``tables`` with a parquet file of the same stem for each table of ``raw``.
 
     A table in a folder called KEY=VALUE gets the column KEY where it has none of that name, as Hive and Spark have it;
     what a table holds itself is never replaced.
@@ -44,9 +63,10 @@ def convert(raw: Path, tables: Path, *, csv_quote: str | None, tsv_quote: str | 
     files = sorted(path for path in raw.rglob("*") if path.is_file() and path.suffix in FORMATS)
     if not files:
         raise UserError(f"{raw}: holds no table ({', '.join(FORMATS)}): run `dvc repro` to fetch the source")
+    empty, notes = 0, []
     for table in files:
         place = table.relative_to(raw)
-        name = str(raw) if len(files) == 1 else f"{raw}: {place}"
+        name = str(table)
         target = (tables / place).with_suffix(".parquet")
         if target.exists() or any(folder.is_file() for folder in target.parents):
             raise UserError(f"{name}: there is another table of that name: rename one")
@@ -56,13 +76,15 @@ def convert(raw: Path, tables: Path, *, csv_quote: str | None, tsv_quote: str | 
             _link(table, target)
         else:
             enclosing = {"quote": quotes[kind.quote]} if kind.quote else {}
-            resolve_name(kind.reader)(table, target, name=name, **enclosing)
+            note = resolve_name(kind.reader)(table, target, name=name, **enclosing)
+            notes += [note] if note else []
+            empty += pq.read_metadata(target).num_rows == 0
         told = [part.partition("=") for part in place.parts[:-1] if "=" in part]
         if told:
             _add(target, {unquote(key): None if value == NO_VALUE else unquote(value) for key, _, value in told})
     if (raw / LEFT_OUT).is_file():
         shutil.copyfile(raw / LEFT_OUT, tables / LEFT_OUT)
-    return len(files)
+    return Converted(len(files), empty, notes)
 
 
 def _link(table: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ the param that names it, not the look of its values. The parameter ``name`` is t
 """
 
 import csv
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,24 +15,37 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rerank.data.encoding import check_start, not_utf8
 from rerank.data.origin import marked
 from rerank.errors import UserError
 
 ROWS_PER_GROUP = 50_000
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+CHARACTERS = 60
+# What may separate the fields of a .csv file, and the line in which Excel says it.
+SEPARATORS = (",", ";", "\t", "|")
+SEPARATOR_LINE = re.compile(r"sep=(.)\s*")
+WORDS = {
+    "unexpected end of data": "a quotation mark is not closed",
+    "expected after": "a quotation mark inside a quoted field is not doubled",
+}
+ADVICE = "correct it, or what encloses fields (csv_quote, tsv_quote in params.yaml)"
 
 
 def _columns(header: list[str], *, name: str) -> list[str]:
     """Return the columns' names; one without a name is called column0, column1 and so on by its place."""
     columns = [column.strip() or f"column{place}" for place, column in enumerate(header)]
-    for place, column in enumerate(columns):
-        if column.lower() in [earlier.lower() for earlier in columns[:place]]:
-            raise UserError(f"{name}: its header names the column '{column}' twice: rename one")
+    seen = set[str]()
+    for column in columns:
+        if column.lower() in seen:
+            raise UserError(
+                f"{name}: its header names the column '{column[:CHARACTERS]}' twice, capitals aside: rename one"
+            )
+        seen.add(column.lower())
     return columns
 
 
-def _rows(table: Path, *, name: str, delimiter: str, enclosing: str | None) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, the header first, each with its first line."""
+def _rows(table: Path, *, name: str, delimiter: str, enclosing: str | None) -> Iterator[tuple[int, int, list[str]]]:
+    """Yield the rows that are not blank, the header first, each with its first line and how many it takes."""
     how: dict[str, Any] = {"quotechar": enclosing} if enclosing else {"quoting": csv.QUOTE_NONE}
     line = 1
     with table.open(encoding="utf-8-sig", newline="") as file:
@@ -40,63 +54,59 @@ def _rows(table: Path, *, name: str, delimiter: str, enclosing: str | None) -> I
             try:
                 row = next(reader, None)
             except csv.Error as error:
-                words = "a quotation mark is not closed" if str(error) == "unexpected end of data" else error
-                raise UserError(
-                    f"{name}: line {line} can't be read ({words}): correct it, or what encloses fields (csv_quote, "
-                    "tsv_quote in params.yaml)"
-                ) from None
+                words = next((words for sign, words in WORDS.items() if sign in str(error)), error)
+                raise UserError(f"{name}: line {line} can't be read ({words}): {ADVICE}") from None
             except UnicodeDecodeError:
-                raise UserError(f"{name}: line {_not_utf8(table)} is not UTF-8: save the file as UTF-8") from None
+                raise not_utf8(table, name=name) from None
             if row is None:
                 return
             if row:
-                yield line, row
+                yield line, reader.line_num - line + 1, row
             line = reader.line_num + 1
 
 
-def _not_utf8(table: Path) -> int:
-    """Return the first line that is not UTF-8."""
-    with table.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number + line.replace(b"\r\n", b"\n").count(b"\r")
-    return 1
-
-
-def _delimiter(table: Path, *, name: str, expected: str) -> str:
-    """Return what separates the fields: ``expected``, or ";" or a tab where the header has that alone."""
+def _first_line(table: Path, *, name: str) -> str:
     with table.open("rb") as file:
         start = file.read(2**16)
-    if start.startswith(UTF_16):
-        raise UserError(f"{name}: line 1 is UTF-16: save the file as UTF-8")
-    header = start.decode("utf-8", errors="replace").splitlines()[:1]
-    others = [sign for sign in (",", ";", "\t") if header and sign in header[0]]
-    return others[0] if len(others) == 1 and expected == "," else expected
+    check_start(start, name=name)
+    return re.split("[\r\n]", start.decode("utf-8-sig", errors="replace"), maxsplit=1)[0]
 
 
-def _convert(table: Path, target: Path, *, name: str, delimiter: str, quote: str | None) -> None:
+def _convert(table: Path, target: Path, *, name: str, delimiter: str, quote: str | None) -> str | None:
     csv.field_size_limit(sys.maxsize)
-    delimiter = _delimiter(table, name=name, expected=delimiter)
+    first = _first_line(table, name=name)
+    told = SEPARATOR_LINE.fullmatch(first)
+    if told:
+        delimiter = told[1]
+    elif delimiter == ",":
+        others = [sign for sign in SEPARATORS if sign in first]
+        delimiter = others[0] if len(others) == 1 else delimiter
     rows = _rows(table, name=name, delimiter=delimiter, enclosing=quote)
-    columns = _columns(next(rows, (1, []))[1], name=name)
-    if not columns:
-        raise UserError(f"{name}: is empty: its first line must name the columns")
+    if told:
+        next(rows)
+    columns = _columns(next(rows, (1, 1, []))[2], name=name)
     schema = marked(pa.schema([(column, pa.string()) for column in columns]), name)
+    count, long, longest = 0, 0, (1, 0)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         group: list[list[str]] = []
-        for line, row in rows:
+        for line, lines, row in rows:
             if len(row) != len(columns):
-                raise UserError(
-                    f"{name}: line {line} has {len(row)} fields, and its header {len(columns)}: correct it, or what "
-                    "encloses fields (csv_quote, tsv_quote in params.yaml)"
-                )
+                noun = "field" if len(row) == 1 else "fields"
+                raise UserError(f"{name}: line {line} has {len(row)} {noun}, and its header {len(columns)}: {ADVICE}")
+            if lines > 1:
+                long, longest = long + 1, max(longest, (lines, line))
             group.append(row)
             if len(group) == ROWS_PER_GROUP:
+                count += len(group)
                 writer.write_table(_table(group, schema))
                 group = []
+        count += len(group)
         writer.write_table(_table(group, schema))
+    if not long:
+        return None
+    return (
+        f"{name}: {long:,} of {count:,} rows hold line ends, one of them {longest[0]:,} lines from line {longest[1]:,}"
+    )
 
 
 def _table(rows: list[list[str]], schema: pa.Schema) -> pa.Table:
@@ -104,11 +114,17 @@ def _table(rows: list[list[str]], schema: pa.Schema) -> pa.Table:
     return pa.table([pa.array([value or None for value in column], pa.string()) for column in fields], schema=schema)
 
 
-def convert_csv(table: Path, target: Path, *, name: str, quote: str | None) -> None:
-    """Convert a file whose fields are separated by commas, or ";" or tabs; its first line names the columns."""
-    _convert(table, target, name=name, delimiter=",", quote=quote)
+def convert_csv(table: Path, target: Path, *, name: str, quote: str | None) -> str | None:
+    """Convert a file whose fields are separated by commas, or by ";", tabs or "|" where its header has these alone.
+
+    Its first line names the columns; a file without a line is a table without rows.
+
+    Returns:
+        What to know of rows that take several lines, which a stray quotation mark makes too; None without any.
+    """
+    return _convert(table, target, name=name, delimiter=",", quote=quote)
 
 
-def convert_tsv(table: Path, target: Path, *, name: str, quote: str | None) -> None:
-    """Convert a file whose fields are separated by tabs; its first line names the columns."""
-    _convert(table, target, name=name, delimiter="\t", quote=quote)
+def convert_tsv(table: Path, target: Path, *, name: str, quote: str | None) -> str | None:
+    """Convert a file whose fields are separated by tabs, as `convert_csv` does."""
+    return _convert(table, target, name=name, delimiter="\t", quote=quote)

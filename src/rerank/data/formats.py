@@ -20,7 +20,8 @@ class Format:
         preference: of a folder or an archive stay the files of the lowest preference that it has any of: a README.txt
             beside a table is no table.
         reader: ``MODULE:FUNCTION`` that writes a parquet file from a table; None for parquet files themselves. It is
-            called as ``reader(table, target, name=...)``, with ``quote=...`` where ``quote`` names a param.
+            called as ``reader(table, target, name=...)``, with ``quote=...`` where ``quote`` names a param, and may
+            return a line that a person should know.
         quote: the param that says what encloses a field.
     """
 

@@ -4,6 +4,7 @@ What can't be read as it stands is named with its line (UserError). The paramete
 ``name`` is the file's name for the messages.
 """
 
+import io
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rerank.data.encoding import check_start, not_utf8
 from rerank.data.origin import marked
 from rerank.errors import UserError
 
+CHARACTERS = 60
+SHAPES = "write a list of objects, or one object a line"
 # The head of a judgment list gives the queries: "# qid:1: rambo", where a weight may follow: "rambo*1".
 QUERY = re.compile(r"#\s*qid:(\S+?):\s*(.*?)(?:\*\d+)?\s*")
 # Its body: grade, query, features or none, and after # the document and what else is said of it.
@@ -34,22 +38,29 @@ def _column(values: list[Any]) -> pa.Array:
 
 
 def _write_columns(columns: dict[str, list[Any]], target: Path, *, name: str) -> None:
-    try:
-        table = pa.table({column: _column(values) for column, values in columns.items()})
-    except UnicodeEncodeError as error:
-        raise UserError(f"{name}: holds a text that is not Unicode ({error.object[:80]!r}): correct it") from None
+    arrays = {}
+    for column, values in columns.items():
+        try:
+            column.encode()
+            arrays[column] = _column(values)
+        except UnicodeEncodeError as error:
+            text = error.object
+            place = values.index(text) + 1 if text in values else 1
+            raise UserError(f"{name}: record {place:,} holds {text[:80]!r}, which is not Unicode: correct it") from None
+    table = pa.table(arrays)
     pq.write_table(table.cast(marked(table.schema, name)), target, compression="zstd")
 
 
 def _write_records(records: list[Any], target: Path, *, name: str) -> None:
-    if not all(isinstance(record, dict) for record in records):
-        raise _no_records(name)
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict):
+            raise _no_object(f"{name}: record {number:,}", record)
     keys = dict.fromkeys(key for record in records for key in record)
     _write_columns({key: [record.get(key) for record in records] for key in keys}, target, name=name)
 
 
-def _no_records(name: str) -> UserError:
-    return UserError(f"{name}: holds no list of records: write a list of objects, or one object a line")
+def _no_object(place: str, value: Any) -> UserError:
+    return UserError(f"{place} is {json.dumps(value)[:CHARACTERS]}, not an object: {SHAPES}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -57,7 +68,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         key = next(key for number, (key, _) in enumerate(pairs) if key in [one for one, _ in pairs[:number]])
-        raise UserError(f"an object has the key {key[:80]!r} twice: keep one")
+        raise UserError(f"an object has the key {key[:CHARACTERS]!r} twice: keep one")
     return found
 
 
@@ -77,68 +88,87 @@ def _parse(text: str, *, name: str) -> Any:
 
 def _read_text(table: Path, *, name: str) -> str:
     content = table.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{name}: line 1 is UTF-16: save the file as UTF-8")
+    check_start(content[: 2**16], name=name)
     try:
         return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{name}: line {line} is not UTF-8: write the file in UTF-8") from None
+    except UnicodeDecodeError:
+        raise not_utf8(table, name=name) from None
 
 
 def _is_lines(text: str) -> bool:
-    """Whether a text has one JSON value a line: more follows the first."""
+    """Whether a text has one JSON value a line: its first line is one, and more follows."""
+    first, _, rest = text.lstrip().partition("\n")
+    if not rest.strip():
+        first, _, rest = first.partition("\r")
     try:
-        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+        json.loads(first if rest.strip() else "none")
     except (ValueError, RecursionError):
         return False
-    return bool(text.lstrip()[end:].strip())
+    return True
 
 
 def convert_json(table: Path, target: Path, *, name: str) -> None:
-    """Convert JSON in any of the shapes that tables have: see `_columns_of`; or one object on each line."""
+    """Convert JSON: a list of objects, one object a line, or an object, see `_write_object`; nothing has no rows."""
     text = _read_text(table, name=name)
-    if table.suffix == ".jsonl" or _is_lines(text):
-        lines = enumerate(text.split("\n"), start=1)
-        found = [_parse(line, name=f"{name}: line {number}") for number, line in lines if line.strip()]
-        if len(found) != 1 or (isinstance(found[0], dict) and not _is_nested(found[0])):
-            _write_records(found, target, name=name)
-            return
-    content = _parse(text, name=name)
+    if _is_lines(text):
+        records = []
+        for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+            if line.strip():
+                records.append(_parse(line, name=f"{name}: line {number:,}"))
+                if not isinstance(records[-1], dict):
+                    raise _no_object(f"{name}: line {number:,}", records[-1])
+        _write_records(records, target, name=name)
+        return
+    content = _parse(text, name=name) if text.strip() else []
     if isinstance(content, list):
         _write_records(content, target, name=name)
-    elif isinstance(content, dict) and content:
+    elif isinstance(content, dict):
         _write_object(content, target, name=name)
     else:
-        raise _no_records(name)
-
-
-def _is_nested(content: dict[str, Any]) -> bool:
-    return bool(content) and all(isinstance(value, (dict, list)) for value in content.values())
+        raise _no_object(f"{name}: its content", content)
 
 
 def _write_object(content: dict[str, Any], target: Path, *, name: str) -> None:
-    """Convert an object: of objects, of lists, or of pandas' orients split, table and columns.
+    """Convert an object: of objects, of lists, of pandas' orients split, table and columns, with records, or a record.
 
     An object of objects has a column a key where all of these have the same whole numbers as keys, as pandas'
-    ``to_json()`` writes it; else a record a key, which becomes the column ``id``.
+    ``to_json()`` writes it; else a record a key, which becomes the column ``id``. Records stand under the key ``data``,
+    or under the only key.
     """
     values = list(content.values())
-    if {"columns", "data"} <= content.keys() <= {"columns", "data", "index"}:
-        rows = content["data"]
-        if not all(isinstance(row, list) and len(row) == len(content["columns"]) for row in rows):
-            raise _no_records(name)
-        _write_records([dict(zip(content["columns"], row, strict=True)) for row in rows], target, name=name)
-    elif content.keys() == {"schema", "data"} and isinstance(content["data"], list):
-        _write_records(content["data"], target, name=name)
-    elif all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
+    lists = [value for value in values if isinstance(value, list)]
+    only = len(values) == 1 or (len(lists) == 1 and content.get("data") is lists[0])
+    if {"columns", "data"} <= content.keys() <= {"columns", "data", "index"} and isinstance(content["data"], list):
+        _write_records(_split_records(content, name=name), target, name=name)
+    elif content.keys() == {"schema", "data"} or (only and lists and _are_objects(lists[0])):
+        _write_records(lists[0] if lists else [None], target, name=name)
+    elif lists == values and len({len(value) for value in values}) == 1:
         _write_columns(content, target, name=name)
-    elif not all(isinstance(value, dict) for value in values):
-        raise _no_records(name)
-    elif all(key.isdecimal() for key in values[0]) and all(value.keys() == values[0].keys() for value in values):
-        _write_columns({key: list(value.values()) for key, value in content.items()}, target, name=name)
+    elif any(not isinstance(value, (dict, list)) for value in values):
+        _write_records([content], target, name=name)
+    elif lists:
+        raise UserError(f"{name}: holds lists of different lengths, or lists and objects: {SHAPES}")
+    elif values and all(map(str.isdecimal, values[0])) and all(value.keys() == values[0].keys() for value in values):
+        columns = {key: [value[row] for row in values[0]] for key, value in content.items()}
+        _write_columns(columns, target, name=name)
     else:
         _write_records([{**record, "id": key} for key, record in content.items()], target, name=name)
+
+
+def _are_objects(found: list[Any]) -> bool:
+    return bool(found) and all(isinstance(record, dict) for record in found)
+
+
+def _split_records(content: dict[str, Any], *, name: str) -> list[dict[str, Any]]:
+    columns, records = content["columns"], []
+    for number, row in enumerate(content["data"], start=1):
+        if not isinstance(row, list) or not isinstance(columns, list) or len(row) != len(columns):
+            raise UserError(f"{name}: record {number:,} of data has not the values that columns names: {SHAPES}")
+        try:
+            records.append(_once([(str(column), value) for column, value in zip(columns, row, strict=True)]))
+        except UserError as error:
+            raise UserError(f"{name}: columns: {error}") from None
+    return records
 
 
 def convert_judgments(table: Path, target: Path, *, name: str) -> None:

@@ -96,11 +96,7 @@ def check_files(tables: Path, wanted: Mapping[str, str], *, source: str) -> None
 
 
 def footer(path: Path | str, *, name: str, filesystem: FileSystem | None = None) -> tuple[int, pa.Schema]:
-    """Return how many rows a parquet file has, and its columns.
-
-    Raises:
-        UserError: for a file that is none, which the message calls ``name``.
-    """
+    """Return the rows and the columns of a parquet file, which a UserError that it can't be read calls ``name``."""
     try:
         with pq.ParquetFile(path, filesystem=filesystem) as file:
             return file.metadata.num_rows, file.schema_arrow
