@@ -32,7 +32,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.data.fetch import fetch
-from rerank.data.formats import LEFT_OUT
+from rerank.data.formats import LEFT_OUT, left_out
 from rerank.data.pairs import COLUMNS, SourceColumns, read
 from rerank.errors import UserError
 from stages import convert, pull
@@ -236,8 +236,9 @@ NAMES = {
 def test_every_spelling_of_an_ending_is_read_and_what_other_tools_write_beside_is_left_out(
     tmp_path: Path, kind: str
 ) -> None:
-    members = {name: gzip.compress(b"a\n1\n") if name.lower().endswith("csv.gz") else parquet() for name in NAMES}
-    members["e.parquet.gz"] = gzip.compress(parquet())
+    members = {name: parquet() if place.endswith(".parquet") else b"a\n1\n" for name, place in NAMES.items()}
+    for name in ("e.parquet.gz", "f.CSV.GZ"):
+        members[name] = gzip.compress(members[name])
     beside = ["_SUCCESS", "_committed_1", ".part.crc", "notes.md", "_temporary/0/part.parquet", "sheet.xlsx"]
     source = tmp_path / "source"
     if kind == "folder":
@@ -259,6 +260,39 @@ def test_two_files_of_one_place_are_refused(tmp_path: Path) -> None:
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / name).write_bytes(parquet())
     fails(tmp_path / "in", tmp_path / "raw", "a.pq has the place of another file, but for its ending: rename one")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])
+def test_a_file_of_a_folder_is_what_it_holds_whatever_its_ending_says(tmp_path: Path, kind: str) -> None:
+    members = {"a.csv": parquet(), "b.parquet": gzip.compress(parquet()), "c.json.gz": parquet()}
+    members |= {"d.csv": gzip.compress(b"a\n1\n"), "e.csv.gz": b"a\n2\n"}
+    source = tmp_path / "source"
+    if kind == "folder":
+        source.mkdir()
+        for name, content in members.items():
+            (source / name).write_bytes(content)
+    else:
+        WRITERS[kind](source, members)
+    members.pop("c.json.gz")  # of a worse kind by its name
+    fetched = fetch(str(source), tmp_path / "raw", max_bytes=LIMIT)
+    assert (fetched.tables, fetched.left_out) == (4, ["c.json.gz"])
+    found = pull_project.contents(tmp_path / "raw")
+    assert found.pop(LEFT_OUT)
+    assert found == {"a.parquet": parquet(), "b.parquet": parquet(), "d.csv": b"a\n1\n", "e.csv": b"a\n2\n"}
+
+
+def test_a_link_into_a_folder_that_is_left_out_is_followed_and_one_that_is_left_out_may_be_broken(
+    tmp_path: Path,
+) -> None:
+    for name in ("_blobs/1", ".cache/2"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        (tmp_path / "in" / name).with_suffix(".parquet").write_bytes(parquet())
+    (tmp_path / "in/x").symlink_to("_blobs")
+    (tmp_path / "in/y.parquet").symlink_to(".cache/2.parquet")
+    (tmp_path / "in/.#lock").symlink_to("user@host:1")
+    fetched = fetch(str(tmp_path / "in"), tmp_path / "raw", max_bytes=LIMIT)
+    assert (fetched.tables, fetched.left_out) == (2, [".#lock", ".cache/2.parquet"])
+    assert pull_project.contents(tmp_path / "raw").keys() == {"x/1.parquet", "y.parquet", LEFT_OUT}
 
 
 def test_linked_folders_are_read_once_and_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
@@ -438,7 +472,7 @@ def test_two_files_in_one_place_of_a_tar_or_after_unpacking_are_refused(tmp_path
         tmp_path / "twice.tgz", tmp_path / "raw 1", "holds './part.csv' more than once|holds 'part.csv' more than once"
     )
     both = write_zip(tmp_path / "both.zip", {"part.csv": b"a", "part.csv.gz": gzip.compress(b"a")})
-    fails(both, tmp_path / "raw 2", "holds 'part.csv' more than once")
+    fails(both, tmp_path / "raw 2", "part.csv.gz has the place of another file, but for its ending: rename one")
 
 
 @pytest.mark.parametrize(
@@ -516,6 +550,23 @@ def test_the_stages_make_the_same_pairs_of_every_kind_of_table(project: Path) ->
         read(connection, Path("data/tables"), SourceColumns(*COLUMNS))
         found = connection.sql(f"SELECT {', '.join(COLUMNS)} FROM pairs").df()
         pd.testing.assert_frame_equal(found, pairs, check_dtype=False)
+
+
+def test_what_is_left_out_of_a_source_is_told_and_counted_to_the_end(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = pull_project.pairs(users=40)
+    Path("in").mkdir()
+    pairs[:40].to_csv("in/a.csv", index=False)
+    pairs[40:].to_parquet("in/b.parquet", index=False)
+    for name in ("_SUCCESS", "notes.json", "README.txt", "old.xlsx"):
+        Path("in", name).touch()
+    assert len(pulled(project, "in")) == len(pairs)
+    assert "2 tables from in; left out 4: README.txt, _SUCCESS, notes.json, …" in capsys.readouterr().out
+    assert json.loads(Path("data/raw", LEFT_OUT).read_text()) == ["README.txt", "_SUCCESS", "notes.json", "old.xlsx"]
+    assert left_out(Path("data/tables")) == 4
+    pulled(project, "in/b.parquet")
+    assert left_out(Path("data/tables")) == 0
 
 
 def test_a_param_that_names_no_address_is_one_line(project: Path) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rerank.data.formats import FORMATS, LEFT_OUT
+from rerank.data.formats import FORMATS, LEFT_OUT, is_hidden
 from rerank.errors import UserError
 from rerank.files import replacing
 
@@ -60,7 +60,11 @@ def convert(raw: Path, tables: Path, *, csv_quote: str | None, tsv_quote: str | 
         if quote is not None and (len(quote.encode()) != 1 or quote in ",;\t\r\n "):
             raise UserError(f"params.yaml: {key} is {quote!r}: give one ASCII character that is no separator, or null")
     tables.mkdir()
-    files = sorted(path for path in raw.rglob("*") if path.is_file() and path.suffix in FORMATS)
+    files = sorted(
+        path
+        for path in raw.rglob("*")
+        if path.is_file() and path.suffix in FORMATS and not is_hidden(path.relative_to(raw))
+    )
     if not files:
         raise UserError(f"{raw}: holds no table ({', '.join(FORMATS)}): run `dvc repro` to fetch the source")
     empty, notes = 0, []

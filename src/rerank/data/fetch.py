@@ -141,6 +141,25 @@ def _download(source: str, target: Path, *, max_bytes: int) -> list[str]:
     return []
 
 
+def _settle(target: Path, *, source: str, max_bytes: int) -> int:
+    """Unpack what is gzipped and let every file end like what it is; return how many files there are."""
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    if packed := [path for path in files if _is_gzip(path)]:
+        with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
+            for path in packed:
+                partial = path.with_name(f".{path.name}")
+                gunzip(path, partial, source=f"{source}: {path.relative_to(target)}", meter=meter)
+                partial.replace(path)
+    for path in files:
+        place = path.with_suffix("") if path.suffix == ".gz" else path
+        if _start(path) == b"PAR1":
+            place = place.with_suffix(".parquet")
+        if place != path:
+            with _once(source, path.name):
+                rename(path, place)
+    return len(files)
+
+
 def fetch(source: str, target: Path, *, max_bytes: int) -> Fetched:
     """Create the folder ``target`` with the tables of ``source``; a failure may leave some.
 
@@ -148,8 +167,8 @@ def fetch(source: str, target: Path, *, max_bytes: int) -> Fetched:
         source: a .parquet file, another table (.csv, .tsv, .json, .jsonl, or .txt for a judgment list), either of them
             gzipped, a folder of them, or a zip or tar.gz of these: a path, or an address that DVC can read (https://,
             s3://, remote://NAME/path). What a lone file is decides its content, and its name only where that can't.
-            Of a folder or an archive stay only the files that `rerank.data.formats` wants; the names of the others are
-            in the file `LEFT_OUT`.
+            Of a folder or an archive stay the files that `rerank.data.formats` wants, each named by what it holds; the
+            names of the others are in the file `LEFT_OUT`.
         target: folder to create; nothing in it is packed.
         max_bytes: neither the source nor what it unpacks to may be larger.
 
@@ -159,17 +178,7 @@ def fetch(source: str, target: Path, *, max_bytes: int) -> Fetched:
     target.mkdir()
     transfer = _copy if is_local(source) else _download
     others = transfer(source, target, max_bytes=max_bytes)
-    packed = {path: path.with_suffix("") for path in sorted(target.rglob("*.gz"))}
-    if packed:
-        with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
-            for path, place in packed.items():
-                if _is_gzip(path):
-                    gunzip(path, place, source=f"{source}: {path.relative_to(target)}", meter=meter)
-                    path.unlink()
-                else:  # a parquet file that is gzipped inside
-                    with _once(source, path.name):
-                        rename(path, place)
-    tables = sum(path.is_file() for path in target.rglob("*"))
+    tables = _settle(target, source=source, max_bytes=max_bytes)
     if not tables:
         suffixes = ", ".join(FORMATS)
         raise UserError(f"{source}: holds no table ({suffixes}): write one there, or correct `source` in params.yaml")

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from rerank.data.formats import check_whole, is_parquet
+from rerank.data.formats import check_whole, is_hidden, is_parquet
 from rerank.errors import NO_SPACE, UserError
 from rerank.files import replacing
 
@@ -109,12 +109,13 @@ def _walk(folder: str) -> Iterator[Path]:
     seen = set()
     for here, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
-        folders[:] = [] if real in seen else sorted(folders)
+        # A folder that is left out comes last: what a link leads to there is read through the link.
+        folders[:] = [] if real in seen else sorted(folders, key=lambda name: (is_hidden(Path(name)), name))
         for name in [] if real in seen else names:
             path = Path(here, name)
-            if not path.exists():
+            if not path.exists() and not is_hidden(path.relative_to(folder)):
                 raise UserError(f"{path}: is a link to nothing: mend or delete it")
-            if path.is_file():
+            if path.is_file() or path.is_symlink():
                 yield path
         seen.add(real)
 
