@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from rerank.errors import UserError
-from rerank.serve.parts import find_parts
+from rerank.serve.parts import find_parts, left_out
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,30 @@ def test_nothing_is_written_over_its_own_input(
     assert "\n" not in str(error.value)
     (part,) = find_parts("pairs/a.parquet", "scored.parquet", **columns)
     assert (part.source, part.target, part.rows) == ("pairs/a.parquet", "scored.parquet", 1)
+
+
+def test_each_file_of_a_folder_is_a_part_or_left_out_by_the_rule_of_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parts = ["A.PARQUET", "b.pq", "c.parquet.gzip", "linked/d[1].parquet", "year=2025/e.parquet"]
+    for name in (*parts, "_old.parquet", "x/.f.parquet"):
+        Path("pairs", name).parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"user_ctx": ["Dune"], "book_text": ["Emma"]}).to_parquet(Path("pairs", name))
+    Path("pairs/linked").rename("elsewhere")
+    Path("pairs/linked").symlink_to("../elsewhere")
+    Path("pairs/loop").symlink_to(".")
+    for name in ("_SUCCESS", "g.csv"):
+        Path("pairs", name).touch()
+    found = find_parts("pairs", "scored", context_column="user_ctx", text_column="book_text")
+    assert [part.source for part in found] == [f"pairs/{name}" for name in parts]
+    assert left_out("pairs") == ["_SUCCESS", "_old.parquet", "g.csv", "x/.f.parquet"]
+    assert left_out("pairs/b.pq") == []
+    Path("pairs/gone.parquet").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"gone.parquet: is a link to nothing: mend or delete it"):
+        find_parts("pairs", "scored", context_column="user_ctx", text_column="book_text")
+    Path("pairs/gone.parquet").unlink()
+    Path("pairs/_delta_log").mkdir()
+    Path("pairs/_delta_log/0.json").touch()
+    with pytest.raises(UserError, match=r"^pairs: is a Delta table .*: write its rows as plain parquet"):
+        find_parts("pairs", "scored", context_column="user_ctx", text_column="book_text")

@@ -118,6 +118,14 @@ def test_a_repeated_command_scores_only_what_is_missing(
     assert written(job / "scored") == after
 
 
+def test_files_that_are_no_part_are_told(job: Path, score: Score, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("_SUCCESS", "more.csv"):
+        (job / "pairs" / name).touch()
+    score()
+    assert "pairs: left out 2: _SUCCESS, more.csv\n" in capsys.readouterr().err
+    assert written(job / "scored").keys() == set(NAMES)
+
+
 def test_parts_of_another_input_column_model_or_precision_are_scored_again(
     job: Path, cross_encoder: Path, score: Score, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,15 +11,13 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from rerank.data.archives import Meter, Metered, gunzip, is_tar, places, rename, untar, unzip, write
-from rerank.data.formats import FORMATS, LEFT_OUT, table_suffix
+from rerank.data.formats import FORMATS, LEFT_OUT, table_suffix, told
 from rerank.data.stores import explaining, is_local, located, names
 from rerank.errors import UserError
 
 # A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
 # after `pull`.
 LONE_FILE = "pairs"
-# Names of files that a line shows.
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,7 @@ class Fetched:
     def words(self, source: str) -> str:
         """Return it in one line."""
         line = f"{self.tables:,} table{'s' if self.tables > 1 else ''} from {source}"
-        if self.left_out:
-            more = ", …" if len(self.left_out) > SHOWN else ""
-            line += f"; left out {len(self.left_out):,}: {', '.join(self.left_out[:SHOWN])}{more}"
-        return line
+        return f"{line}; {told(self.left_out)}" if self.left_out else line
 
 
 def _start(file: Path) -> bytes:

@@ -42,6 +42,8 @@ ALIASES = {".pq": ".parquet", ".parq": ".parquet", ".ndjson": ".jsonl", ".tab": 
 PACKED = (".gz", ".gzip")
 # Beside the tables of a source that had other files too: their names.
 LEFT_OUT = ".left-out.json"
+# Names of files that a line shows.
+SHOWN = 3
 # Folders whose files are not all of the table: a file of its log says which are.
 LOGS = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table"}
 
@@ -99,6 +101,11 @@ def _renamed(path: PurePosixPath) -> PurePosixPath:
     packed = path.suffix.lower() in PACKED
     stem = PurePosixPath(path.stem).stem if packed else path.stem
     return path.with_name(stem + table_suffix(path) + (".gz" if packed else ""))
+
+
+def told(names: Sequence[str]) -> str:
+    """Return in a few words which files are left out."""
+    return f"left out {len(names):,}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}"
 
 
 def left_out(folder: Path) -> int:

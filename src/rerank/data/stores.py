@@ -134,18 +134,22 @@ def names(folder: str) -> list[str]:
         return sorted(name.removeprefix(start) for name in store.find(path) if not name.endswith("/"))
 
 
-def parquet_files(folder: str) -> dict[str, str]:
-    """Return relative name → `version` of the parquet files of ``folder``, sorted by name, see `is_parquet`.
+def parquet_files(folder: str) -> tuple[dict[str, str], list[str]]:
+    """Return relative name → `version` of the parquet files of ``folder``, see `is_parquet`, and the other names.
 
     Raises:
         UserError: see `names` and `check_whole`.
     """
-    found = [PurePosixPath(name) for name in names(folder)]
-    check_whole(found, source=folder)
     with explaining(folder):
         store, path = located(folder)
         start = path.rstrip("/") + "/"
-        return {str(name): _version(store.info(f"{start}{name}")) for name in found if is_parquet(name)}
+        if is_local(folder):
+            found = {name: store.info(start + name) for name in names(folder)}
+        else:
+            found = {name.removeprefix(start): info for name, info in sorted(store.find(start, detail=True).items())}
+    check_whole(map(PurePosixPath, found), source=folder)
+    files = {name: _version(info) for name, info in found.items() if is_parquet(PurePosixPath(name))}
+    return files, [name for name in found if name not in files]
 
 
 @contextmanager

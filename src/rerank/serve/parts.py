@@ -104,17 +104,22 @@ def _addresses(pairs: str, output: str) -> list[tuple[str, str, str]]:
         if stores.is_local(output) and Path(output).is_dir():
             raise UserError(f"{output}: is a folder: give the path of a file as --output")
         return [(pairs, output, stores.version(pairs))]
-    versions = stores.parquet_files(pairs)
+    versions, _ = stores.parquet_files(pairs)
     if not versions:
         raise UserError(f"{pairs}: no such file, nor a folder that holds .parquet files: --pairs takes either")
     if stores.is_file(output):
         raise UserError(f"{output}: is a file: give a folder as --output, for the parts of {pairs}")
     if _is_inside(output, pairs) or _is_inside(pairs, output):
         raise UserError(f"{output}: lies within --pairs, or around it: give another --output")
-    for name in stores.parquet_files(output).keys() - versions.keys():
+    for name in stores.parquet_files(output)[0].keys() - versions.keys():
         raise UserError(f"{output}: {name} has no counterpart in {pairs}: delete it, or give another --output")
     pairs, output = pairs.rstrip("/"), output.rstrip("/")
     return [(f"{pairs}/{name}", f"{output}/{name}", version) for name, version in versions.items()]
+
+
+def left_out(pairs: str) -> list[str]:
+    """Return the names of the files in the folder ``pairs`` that are no part, see `rerank.data.formats`."""
+    return [] if stores.is_file(pairs) else stores.parquet_files(pairs)[1]
 
 
 def find_parts(pairs: str, output: str, *, context_column: str, text_column: str) -> list[Part]:

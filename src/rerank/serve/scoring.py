@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from rerank.data import stores
+from rerank.data.formats import told
 from rerank.errors import UserError
 from rerank.model.engines import engine_named
 from rerank.model.folder import model_files, read_scoring
-from rerank.serve.parts import METADATA_KEY, SCORE, Part, Recipe, check_parts, find_parts, unfinished
+from rerank.serve.parts import METADATA_KEY, SCORE, Part, Recipe, check_parts, find_parts, left_out, unfinished
 from rerank.serve.texts import BATCH_ROWS, BUFFER_BYTES, unreadable
 
 Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]
@@ -135,6 +136,8 @@ def score_pairs(
         UserError: when an address, column, text or the model is not what it has to be, or Ray is missing.
     """
     parts = find_parts(pairs, output, context_column=context_column, text_column=text_column)
+    if others := left_out(pairs):
+        print(f"{pairs}: {told(others)}", file=sys.stderr)
     model, how = _hash(model_folder), read_scoring(model_folder)
     resolved = workers.precision(engine, how.precision)
     recipe = Recipe(context_column, text_column, model, precision=resolved, engine=engine)
