@@ -552,6 +552,32 @@ def test_the_stages_make_the_same_pairs_of_every_kind_of_table(project: Path) ->
         pd.testing.assert_frame_equal(found, pairs, check_dtype=False)
 
 
+def test_parts_of_every_kind_are_one_table_with_the_pairs_of_one_file(project: Path) -> None:
+    texts = [text for text in AWKWARD if not set(text) & set("\t\n")]
+    pairs = pd.DataFrame({"user_id": texts, "book_id": texts[::-1], "user_ctx": texts, "book_text": texts})
+    pairs = pairs.assign(label=[0, 1] * 5)
+    pairs["notes"] = ["", None] * 5  # a column that nobody names, and which some parts do not have
+    pairs.loc[3, "book_text"] = None
+    Path("in").mkdir()
+    pairs[0:2].to_parquet("in/a.pq")
+    pairs[2:4].to_csv("in/b.CSV", index=False)
+    lines = ["\t".join(map(str, row)) for row in [pairs.columns[:5], *pairs.iloc[4:6, :5].itertuples(index=False)]]
+    Path("in/c.tab").write_text("\r\n".join(lines))  # nothing is quoted
+    pairs[6:8].to_json("in/d.ndjson", orient="records", lines=True)
+    pairs[8:].to_csv("in/e.csv.gz", index=False, sep=";")
+    pairs.to_parquet("pairs.parquet")
+    found = []
+    for source in ("in", "pairs.parquet"):
+        set_params(project, source=source)
+        pull.main(param="source", raw=Path("data/raw"))
+        convert.main(raw=Path("data/raw"), tables=Path("data/tables"))
+        connection = duckdb.connect()
+        read(connection, Path("data/tables"), SourceColumns(*COLUMNS))
+        found.append(connection.sql(f"SELECT {', '.join(COLUMNS)} FROM pairs ORDER BY ALL").fetchall())
+    assert found[0] == found[1]
+    assert {row[0] for row in found[0]} == set(texts) and [row[3] for row in found[0]].count(None) == 1
+
+
 def test_what_is_left_out_of_a_source_is_told_and_counted_to_the_end(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

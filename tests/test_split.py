@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rerank.data.hashing import pair_order
 from rerank.data.pairs import COLUMNS
-from rerank.data.splitting import SPLITS, check, split
+from rerank.data.splitting import SPLITS, check, split, write
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS: dict[str, Any] = {"seed": 42, "validation_share": 0.2, "test_share": 0.2}
@@ -107,6 +107,15 @@ def test_popularity_counts_the_positives_of_training_users_alone() -> None:
     popularity = parts_of(pairs)["popularity"]
     assert popularity.to_dict("list") == {"book_id": ["b0"], "positives": [list(names.values()).count("train")]}
     assert popularity["positives"].dtype == "int64"
+
+
+def test_the_name_of_a_folder_is_neither_a_pattern_nor_a_column(tmp_path: Path) -> None:
+    folder = tmp_path / "label=9/user_id=x/split [1]*"
+    folder.parent.mkdir(parents=True)
+    connection = duckdb.connect()
+    pairs = connection.from_df(readers(60))
+    write(connection, folder, split(pairs, pairs.filter("label > 0"), **PARAMS))
+    assert sorted(path.stem for path in folder.iterdir()) == sorted([*SPLITS, "interactions", "popularity"])
 
 
 def test_a_user_in_two_splits_stops_the_stage(tmp_path: Path) -> None:

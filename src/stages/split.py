@@ -13,6 +13,7 @@ import pandas as pd
 
 from rerank.command import run
 from rerank.data import contexts, splitting
+from rerank.data.sql import parquet
 from rerank.files import replacing
 from rerank.params import Contexts, SplitReaders
 from rerank.params_file import declared
@@ -22,7 +23,9 @@ def main(*, sampled: Path, split: Path) -> None:
     """Write train, validation, test, interactions and popularity.parquet."""
     params = declared(SplitReaders, "split")
     connection = duckdb.connect()
-    pairs, positives = (connection.read_parquet(str(sampled / f"{name}.parquet")) for name in ("pairs", "positives"))
+    pairs, positives = (
+        connection.sql(f"FROM {parquet([sampled / f'{name}.parquet'])}") for name in ("pairs", "positives")
+    )
     pairs = contexts.tell(
         connection,
         pairs,

@@ -7,6 +7,7 @@ import duckdb
 
 from rerank.data import hashing
 from rerank.data.pairs import COLUMNS
+from rerank.data.sql import parquet
 from rerank.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -50,7 +51,7 @@ def check(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """
     seen: dict[str, str] = {}
     for split in SPLITS:
-        written = connection.read_parquet(str(folder / f"{split}.parquet"))
+        written = connection.sql(f"FROM {parquet([folder / f'{split}.parquet'])}")
         by_user = written.aggregate(
             "user_id, count(*) FILTER (label > 0) AS positives, count(*) FILTER (label = 0) AS negatives", "user_id"
         ).fetchall()
