@@ -125,9 +125,12 @@ def test_another_example_query_scores_nothing_again(task: tuple[Path, str]) -> N
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("document_id_column=tmdb", "error: data/documents: column 'tmdb' is missing (it has id, title, overview)"),
+        (
+            "document_id_column=tmdb",
+            "error: data/raw-documents/pairs.csv: column 'tmdb' is missing (it has id, title, overview)",
+        ),
         ("example_query=gardening", "error: params.yaml: example_query is 'gardening', and none of 12 queries is that"),
-        ("max_grade=1", "error: data/judgments: column 'grade' holds 2"),
+        ("max_grade=1", "error: data/raw-judgments/pairs.csv: column 'grade' holds 2"),
         ("documents=sample/nowhere.csv", "nowhere.csv"),
     ],
 )
