@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from rerank import params
 from rerank.command import parser
 from rerank.data.formats import FORMATS
+from rerank.data.shapes import SHAPES
 from rerank.systems.registry import SYSTEMS
 
 ROOT = Path(__file__).parent.parent
@@ -81,10 +82,12 @@ def _imports(module: Path) -> frozenset[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rerank":
             below = str(node.module).split(".")[1:]
             found |= {"/".join([*below, alias.name]) for alias in node.names} | {"/".join(below)}
-        elif isinstance(node, ast.Constant) and module.name not in ("registry.py", "formats.py"):
+        elif isinstance(node, ast.Constant) and module.name not in ("registry.py", "formats.py", "shapes.py"):
             found |= _named([str(node.value)])
     if module.name == "conversion.py":  # it calls the readers that the formats name; who fetches a source calls none
         found |= _named([kind.reader for kind in FORMATS.values() if kind.reader])
+    if module.name == "shaping.py":  # and the makers that the shapes name
+        found |= _named([name for kind in SHAPES.values() for name in (kind.maker, kind.reader) if name])
     found = {name for name in found if (ROOT / f"src/rerank/{name}.py").is_file()}
     return frozenset(found.union(*(_imports(ROOT / f"src/rerank/{name}.py") for name in found)))
 
@@ -208,7 +211,12 @@ def test_a_stage_reads_exactly_the_params_that_it_declares(folder: Path, name: s
 def test_a_key_means_the_same_to_every_stage() -> None:
     for model in params.MODELS:
         for key, field in model.model_fields.items():
-            assert repr(field) == repr(params.KEYS[key]), key
+            known = params.KEYS[key]
+            assert (field.annotation, field.metadata, field.description) == (
+                known.annotation,
+                known.metadata,
+                known.description,
+            ), key
 
 
 def test_every_param_has_a_comment_on_what_it_changes() -> None:

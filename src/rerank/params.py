@@ -14,14 +14,10 @@ class Params(BaseModel):
 
 
 class Pull(Params):
+    shape: str = Field("pairs", min_length=1)
     source: str = Field("", min_length=1)
     documents: str = Field("", min_length=1)
     max_source_gb: float = Field(gt=0)
-
-
-class Convert(Params):
-    csv_quote: str | None = Field(min_length=1)
-    tsv_quote: str | None = Field(min_length=1)
 
 
 class Base(Params):
@@ -61,6 +57,25 @@ class Titles(Params):
     @classmethod
     def _has_one_group(cls, value: str | None) -> str | None:
         return _regex(value, groups=1)
+
+
+class Convert(Titles):
+    """How tables are read; and how they become pairs, which a pipeline without such sources leaves out."""
+
+    csv_quote: str | None = Field(min_length=1)
+    tsv_quote: str | None = Field(min_length=1)
+    shape: str = Field("pairs", min_length=1)
+    user_column: str | None = Field("user_id", min_length=1)
+    book_column: str | None = Field("book_id", min_length=1)
+    context_column: str = Field("user_ctx", min_length=1)
+    text_column: str = Field("book_text", min_length=1)
+    label_column: str = Field("label", min_length=1)
+    positive_column: str = Field("positive", min_length=1)
+    negative_column: str = Field("negative", min_length=1)
+    positive_from: float | None = None
+    sampled_negatives: int = Field(0, ge=0, le=999_999)
+    context_favourites: int = Field(5, ge=1, le=999)
+    seed: int = Field(42, ge=0, le=2**32 - 1)
 
 
 class Sample(Columns, Split, Titles):

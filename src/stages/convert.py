@@ -1,9 +1,13 @@
-"""Turn the tables of a source into parquet files, so that every stage after it reads one kind of file."""
+"""Turn the tables of a source into parquet files of pairs, so that every stage after it reads one kind of file."""
 
 from pathlib import Path
 
 from rerank.command import run
 from rerank.data.conversion import convert
+from rerank.data.pairs import SourceColumns
+from rerank.data.shapes import shape_of
+from rerank.data.shaping import shape
+from rerank.data.source_tables import Shaping
 from rerank.files import replacing
 from rerank.params import Convert
 from rerank.params_file import declared
@@ -12,9 +16,23 @@ from rerank.params_file import declared
 def main(*, raw: Path, tables: Path) -> None:
     """Read the folder ``raw`` and write the folder ``tables``."""
     params = declared(Convert, "convert")
+    quotes = {"csv_quote": params.csv_quote, "tsv_quote": params.tsv_quote}
     with replacing(tables) as partial:
-        converted = convert(raw, partial, csv_quote=params.csv_quote, tsv_quote=params.tsv_quote)
-    print(*converted.words(tables), sep="\n")
+        if shape_of(params.shape).maker is None:
+            words = convert(raw, partial, **quotes).words(tables)
+        else:
+            how = Shaping(
+                columns=SourceColumns.from_params(params),
+                positive_column=params.positive_column,
+                negative_column=params.negative_column,
+                positive_from=params.positive_from,
+                sampled_negatives=params.sampled_negatives,
+                context_favourites=params.context_favourites,
+                title_pattern=params.title_pattern,
+                seed=params.seed,
+            )
+            words = shape(raw, partial, name=params.shape, how=how, **quotes)
+    print(*words, sep="\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rerank.command import run
 from rerank.data.fetch import fetch
+from rerank.data.shapes import shape_of
 from rerank.errors import UserError
 from rerank.files import replacing
 from rerank.params import Pull
@@ -21,7 +22,8 @@ def main(*, param: str, raw: Path) -> None:
     if not source:
         raise UserError(f"--param: {param!r} is no param with an address that dvc.yaml declares: give source")
     with replacing(raw) as partial:
-        fetched = fetch(source, partial, max_bytes=int(params.max_source_gb * 1e9))
+        every_kind = shape_of(params.shape).every_kind
+        fetched = fetch(source, partial, max_bytes=int(params.max_source_gb * 1e9), every_kind=every_kind)
     print(fetched.words(source))
 
 

@@ -81,10 +81,13 @@ def check_whole(paths: Iterable[PurePath], *, source: str) -> None:
             )
 
 
-def wanted(paths: Sequence[PurePosixPath], *, source: str) -> list[PurePosixPath | None]:
+def wanted(paths: Sequence[PurePosixPath], *, source: str, every_kind: bool = False) -> list[PurePosixPath | None]:
     """Return under which name each file of a folder or an archive is kept, None for one that is left out.
 
     The name has the suffix of `FORMATS`, and a final .gz where the file may be packed.
+
+    Args:
+        every_kind: whether tables of every preference are kept, see `rerank.data.shapes`.
 
     Raises:
         UserError: see `check_whole`.
@@ -93,7 +96,8 @@ def wanted(paths: Sequence[PurePosixPath], *, source: str) -> list[PurePosixPath
     kinds = [None if is_hidden(path) else FORMATS.get(table_suffix(path)) for path in paths]
     first = min((kind.preference for kind in kinds if kind), default=None)
     return [
-        _renamed(path) if kind and kind.preference == first else None for path, kind in zip(paths, kinds, strict=True)
+        _renamed(path) if kind and (every_kind or kind.preference == first) else None
+        for path, kind in zip(paths, kinds, strict=True)
     ]
 
 

@@ -21,8 +21,8 @@ CHARACTERS = 60
 SHAPES = "write a list of objects, or one object a line"
 # The head of a judgment list gives the queries: "# qid:1: rambo", where a weight may follow: "rambo*1".
 QUERY = re.compile(r"#\s*qid:(\S+?):\s*(.*?)(?:\*\d+)?\s*")
-# Its body: grade, query, features or none, and after # the document and what else is said of it.
-JUDGMENT = re.compile(r"(\d+(?:\.\d+)?)\s+qid:(\S+)\s[^#]*#\s*(\S+).*")
+# Its body: grade, query, features or none, and after # the document ("docid = ID" in LETOR) and what else is said.
+JUDGMENT = re.compile(r"(\d+(?:\.\d+)?)\s+qid:(\S+)\s[^#]*#\s*(?:docid\s*=\s*)?(\S+).*")
 
 
 def _column(values: list[Any]) -> pa.Array:
@@ -174,7 +174,8 @@ def _split_records(content: dict[str, Any], *, name: str) -> list[dict[str, Any]
 def convert_judgments(table: Path, target: Path, *, name: str) -> None:
     """Convert a judgment list to the columns qid, keywords (the query), doc_id and grade.
 
-    Format: https://sourceforge.net/p/lemur/wiki/RankLib%20File%20Format/, with the queries in comments at the head.
+    Format: https://sourceforge.net/p/lemur/wiki/RankLib%20File%20Format/, with the queries in comments at the head, or
+    none of them: they are null then.
     """
     queries: dict[str, str] = {}
     judgments = []
@@ -192,10 +193,10 @@ def convert_judgments(table: Path, target: Path, *, name: str) -> None:
     if not judgments:
         raise UserError(f"{name}: holds no judgment: write lines like 'GRADE qid:QUERY # DOCUMENT'")
     without = sorted({query for query, _, _ in judgments}.difference(queries))
-    if without:
+    if queries and without:
         raise UserError(f"{name}: query {without[0]} has no text: write the line '# qid:{without[0]}: TEXT'")
     records = [
-        {"qid": query, "keywords": queries[query], "doc_id": document, "grade": grade}
+        {"qid": query, "keywords": queries.get(query), "doc_id": document, "grade": grade}
         for query, document, grade in judgments
     ]
     _write_records(records, target, name=name)

@@ -1,0 +1,47 @@
+"""The shapes in which people have pairs: one entry a shape.
+
+A leaf: it names the makers and imports none, so that fetching a source depends on none of them.
+"""
+
+from dataclasses import dataclass
+
+from rerank.errors import UserError
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A way in which a source holds pairs.
+
+    Attributes:
+        maker: ``MODULE:FUNCTION`` that makes pairs of the tables, see `rerank.data.shaping`; None: a row is a pair.
+        reader: ``MODULE:FUNCTION`` that turns the files into parquet files; None: `rerank.data.conversion.convert`.
+        every_kind: whether files of all kinds belong to it, such as judgments in .txt beside documents in .jsonl.
+    """
+
+    maker: str | None
+    reader: str | None = None
+    every_kind: bool = False
+
+
+SHAPES = {
+    "pairs": Shape(None),
+    "interactions": Shape("rerank.data.interactions:make"),
+    "triples": Shape("rerank.data.nested:make_from_triples"),
+    "lists": Shape("rerank.data.nested:make_from_lists"),
+    "beir": Shape("rerank.data.collections:make_from_beir"),
+    "trec": Shape(
+        "rerank.data.collections:make_from_beir", reader="rerank.data.headerless:convert_trec", every_kind=True
+    ),
+    "letor": Shape("rerank.data.collections:make_from_letor", every_kind=True),
+}
+
+
+def shape_of(name: str) -> Shape:
+    """Return the shape of that name.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if name not in SHAPES:
+        raise UserError(f"params.yaml: shape is {name!r}: give one of {', '.join(SHAPES)}")
+    return SHAPES[name]
