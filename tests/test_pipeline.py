@@ -29,7 +29,7 @@ def table() -> pd.DataFrame:
         for book in range(24):
             text = f"Title: Number {book} | Genres: {GENRES[book % 4]}"
             genre = GENRES[user % 4]
-            context = f"Favorite books: Number {user % 4} by Nobody ({genre}); The {genre} Saga by Nobody"
+            context = f"Favorite books: Number {user % 4} by Nobody ({genre}); The {genre} Saga {user} by Nobody"
             rows.append((f"reader {user}", book, context, text, int(book % 4 == user % 4)))
     return pd.DataFrame(rows, columns=["reader", "book_id", "user_ctx", "book_text", "label"])
 
