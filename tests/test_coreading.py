@@ -14,7 +14,8 @@ from rerank.data.favourites import found
 from rerank.systems import coreading
 from rerank.systems.coreading import Interactions, ease, item_knn
 from rerank.systems.fitting import fit
-from rerank.systems.scoring import score, sources
+from rerank.systems.registry import sources
+from rerank.systems.scoring import score
 from stages.coreading import main
 
 TITLE_PATTERN = "^Title: ([^|]+)"

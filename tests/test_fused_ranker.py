@@ -19,7 +19,8 @@ from rerank.errors import UserError
 from rerank.json_file import write_json
 from rerank.serve import fused
 from rerank.systems.fusion import Fusion
-from rerank.systems.scoring import score, sources
+from rerank.systems.registry import sources
+from rerank.systems.scoring import score
 from stages.coreading import main as coreading
 from stages.ranker import main as make
 

@@ -12,8 +12,8 @@ import pytest
 from rerank.errors import UserError
 from rerank.systems.bm25 import bm25
 from rerank.systems.popularity import popularity
-from rerank.systems.registry import CHANCE, FUSED, SYSTEMS, scorer
-from rerank.systems.scoring import score, sources
+from rerank.systems.registry import CHANCE, FUSED, SYSTEMS, scorer, sources
+from rerank.systems.scoring import score
 
 BOOKS = [
     "Title: The Red Desert | Genres: western, adventure",

@@ -10,7 +10,7 @@ from rerank.json_file import read_json, write_json
 from rerank.params import Score
 from rerank.params_file import declared
 from rerank.serve.fused import RANKER
-from rerank.systems.scoring import sources
+from rerank.systems.registry import sources
 
 
 def main(*, weights: Path, coreading: Path, systems: list[str], ranker: Path) -> None:

@@ -9,7 +9,8 @@ from rerank.command import run
 from rerank.measure.scores import read_pairs, score_table, write
 from rerank.params import Score
 from rerank.params_file import declared
-from rerank.systems.scoring import score, sources
+from rerank.systems.registry import sources
+from rerank.systems.scoring import score
 
 
 def main(*, split: Path, scores: Path, systems: list[str]) -> None:

@@ -4,8 +4,9 @@ A leaf without torch: its scorers are named, and imported when they score.
 """
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rerank.errors import UserError
@@ -83,3 +84,28 @@ def scorer(system: System) -> Callable:
     """Import and return the function that scores for ``system``, which has one."""
     assert system.scorer, f"{system.name} has no scorer"
     return pkgutil.resolve_name(system.scorer)
+
+
+def sources(systems: Sequence[str]) -> dict[str, Path | None]:
+    """Return system → the path that it scores with, from texts such as ``bm25`` and ``bi_encoder=models/bi-encoder``.
+
+    Raises:
+        UserError: for an unknown system, one that is named twice, or a path that is missing or not wanted.
+    """
+    found: dict[str, Path | None] = {}
+    for text in systems:
+        name, equals, path = text.partition("=")
+        where = f"--systems {text}"
+        system = named(name, where=where)
+        if system.scorer is None:
+            raise UserError(f"{where}: {name} is computed from what other systems and lists give: leave it out")
+        if name in found:
+            raise UserError(f"{where}: {name} is named twice: name it once")
+        if system.source is None and equals:
+            raise UserError(f"{where}: {name} scores with the pairs alone: write {name}")
+        if system.source is not None and not path:
+            raise UserError(f"{where}: {name} needs a {system.source}: write {name}=PATH")
+        if path and not Path(path).exists():
+            raise UserError(f"{where}: {path} does not exist: run `dvc repro`, or give the path of a {system.source}")
+        found[name] = Path(path) if path else None
+    return found

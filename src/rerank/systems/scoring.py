@@ -1,40 +1,14 @@
 """Scoring candidate lists with the systems of the registry, each with what it needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from rerank.errors import UserError
 from rerank.model.folder import SCORING
 from rerank.model.scores import BROKEN_WEIGHTS, COLLAPSED, COLLAPSED_BI_ENCODER, check_scores
 from rerank.systems.distinct import Scores
 from rerank.systems.registry import FINE_TUNED, named, scorer
-
-
-def sources(systems: Sequence[str]) -> dict[str, Path | None]:
-    """Return system → the path that it scores with, from texts such as ``bm25`` and ``bi_encoder=models/bi-encoder``.
-
-    Raises:
-        UserError: for an unknown system, one that is named twice, or a path that is missing or not wanted.
-    """
-    found: dict[str, Path | None] = {}
-    for text in systems:
-        name, equals, path = text.partition("=")
-        where = f"--systems {text}"
-        system = named(name, where=where)
-        if system.scorer is None:
-            raise UserError(f"{where}: {name} is computed from what other systems and lists give: leave it out")
-        if name in found:
-            raise UserError(f"{where}: {name} is named twice: name it once")
-        if system.source is None and equals:
-            raise UserError(f"{where}: {name} scores with the pairs alone: write {name}")
-        if system.source is not None and not path:
-            raise UserError(f"{where}: {name} needs a {system.source}: write {name}=PATH")
-        if path and not Path(path).exists():
-            raise UserError(f"{where}: {path} does not exist: run `dvc repro`, or give the path of a {system.source}")
-        found[name] = Path(path) if path else None
-    return found
 
 
 def score(
@@ -44,7 +18,7 @@ def score(
 
     Args:
         pairs: frame with `rerank.data.pairs.COLUMNS`.
-        systems: from `sources`.
+        systems: from `rerank.systems.registry.sources`.
         max_length: tokens of a pair that a cross-encoder reads.
         precision: auto, fp32 or bf16, see `rerank.model.scores.resolve_precision`.
 
