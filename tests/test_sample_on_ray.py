@@ -211,6 +211,13 @@ def test_the_part_with_wrong_columns_is_named(
         on_ray.find(str(tmp_path)).check(SourceColumns(*COLUMNS).by_key())
 
 
+def test_a_shape_that_a_cluster_would_not_see_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test_sample.project(tmp_path, test_sample.reader("u"), shape="triples")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"shape is 'triples': on a cluster .*: let the stage convert make them"):
+        cluster_sample.main(source="data/tables", sampled=Path("there"), metrics=Path("there.json"))
+
+
 def test_a_bucket_is_connected_to_once() -> None:
     first, second = (stores.located(f"s3://pairs/{name}") for name in ("one", "of/two"))
     assert first[0] is second[0]

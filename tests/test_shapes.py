@@ -13,7 +13,7 @@ from checkout import command, make_checkout
 from rerank.data.fetch import fetch
 from rerank.data.pairs import SourceColumns
 from rerank.data.schema import check
-from rerank.data.shapes import SHAPES, shape_of
+from rerank.data.shapes import SHAPES, check_taken, shape_of
 from rerank.data.shaping import shape
 from rerank.data.source_tables import Shaping
 from rerank.errors import UserError
@@ -94,6 +94,7 @@ def test_interactions_get_a_context_of_some_favourites_and_negatives_that_nobody
         assert not liked & set(favourites) and len(liked) == 6
         assert len(unknown) == 7 and not {(user, book) for book in unknown} & had
     assert notes[0] == "40 contexts name 80 favourites, which are no pairs then"
+    assert notes[2] == "520 pairs of shape interactions"
     assert notes[1].startswith("280 negatives sampled, up to 7 for each of 40 users, of") and "not disliked" in notes[1]
 
 
@@ -139,7 +140,7 @@ def test_ratings_from_a_threshold_on_are_positives_and_the_others_negatives(tmp_
         for book in range(10)
     ]
     pairs, notes = shaped(tmp_path, {"ratings.csv": table, "books.csv": BOOKS}, "interactions", positive_from=3.5)
-    assert notes == [] and len(pairs) == 50
+    assert notes == ["50 pairs of shape interactions"] and len(pairs) == 50
     wanted = {(row["user_id"], row["book_id"]): (float(row["label"] >= 3.5), row["user_ctx"]) for row in table}
     for user, book, context, label in rows(pairs, "user_id", "book_id", "user_ctx", "label"):
         assert wanted[user, book] == (label, context)
@@ -258,13 +259,15 @@ def test_a_search_collection_becomes_pairs_with_the_texts_of_its_ids(
     tmp_path: Path, name: str, files: dict[str, Any]
 ) -> None:
     pairs, notes = shaped(tmp_path / "judged", files, name, columns=QUERY)
-    assert rows(pairs, "query_id", "document_id", "query", "relevance") == JUDGED and notes == []
+    assert rows(pairs, "query_id", "document_id", "query", "relevance") == JUDGED and notes == [
+        f"6 pairs of shape {name}"
+    ]
     for document, text in zip(pairs["document_id"], pairs["document"], strict=True):
         number = int(document[1:])
         title = f"T{number}\n\n" if name == "beir" and number % 2 == 0 else ""
         assert text == f'{title}Text "{number}" of it'
     more, notes = shaped(tmp_path / "more", files, name, columns=QUERY, sampled_negatives=5)
-    assert set(more["query_id"]) == {"q0", "q1", "q2"} and len(more) == len(GRADES) + 15 and len(notes) == 1
+    assert set(more["query_id"]) == {"q0", "q1", "q2"} and len(more) == len(GRADES) + 15 and len(notes) == 2
     judged = {(query, document) for query, document, _ in GRADES}
     assert more.groupby("query_id")["document_id"].nunique().tolist() == [7, 7, 7]
     assert judged < set(zip(more["query_id"], more["document_id"], strict=True))
@@ -348,6 +351,20 @@ def test_what_a_shape_lacks_is_named_in_one_line(
 def test_an_unknown_shape_is_named_beside_those_there_are() -> None:
     with pytest.raises(UserError, match="shape is 'tripels': give one of " + ", ".join(SHAPES)):
         shape_of("tripels")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_value_that_a_shape_does_not_take_is_refused(name: str) -> None:
+    for key, value in {"positive_from": 0.0, "sampled_negatives": 100}.items():
+        given = {"positive_from": None, "sampled_negatives": 0} | {key: value}
+        if key in SHAPES[name].takes:
+            check_taken(name, given)
+        else:
+            with pytest.raises(
+                UserError, match=f"{key} is {value:g}, which shape {name} does not take: .*interactions"
+            ):
+                check_taken(name, given)
+    check_taken(name, {"positive_from": None, "sampled_negatives": 0})
 
 
 def test_files_that_are_left_out_stay_counted(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from sklearn.metrics import average_precision_score
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, BertModel
 
 from rerank.errors import UserError
+from rerank.launching import launch
 from rerank.model import training
 from rerank.model.encoder import build, head_parameters
 from rerank.model.fine_tuning import train
@@ -567,14 +568,22 @@ def test_two_processes_follow_the_curve_of_one_and_only_the_first_writes(
         ("   ", "give python, or a program and its arguments"),
     ],
 )
-def test_a_launcher_is_started_without_a_shell_or_refused_in_one_line(
-    tmp_path: Path, base: Path, launcher: str, words: str
+def test_a_launcher_is_no_shell_line_and_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str, words: str
 ) -> None:
-    write_project(tmp_path, launcher=launcher)
+    (tmp_path / "split").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        launch("stages.train", launcher)
+    assert str(error.value).startswith("params.yaml: launcher is ") and words in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["split"]
+
+
+def test_a_launcher_that_is_not_there_costs_one_line(tmp_path: Path, base: Path) -> None:
+    write_project(tmp_path, launcher="accelerat launch")
     before = sorted(path.name for path in tmp_path.iterdir())
     printed = command(tmp_path, train_line(base, "one"), fails=True)
-    last = printed.strip().splitlines()[-1]
-    assert last.startswith("error: params.yaml: launcher is ") and words in last and len(last) <= 300
+    assert printed.strip().splitlines()[-1].startswith("error: params.yaml: launcher is 'accelerat launch': ")
     assert "Traceback" not in printed and sorted(path.name for path in tmp_path.iterdir()) == before
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from rerank.command import run
 from rerank.data.conversion import convert
 from rerank.data.pairs import SourceColumns
-from rerank.data.shapes import shape_of
+from rerank.data.shapes import OPTIONAL, check_taken, shape_of
 from rerank.data.shaping import shape
 from rerank.data.source_tables import Shaping
 from rerank.files import replacing
@@ -17,6 +17,7 @@ def main(*, raw: Path, tables: Path) -> None:
     """Read the folder ``raw`` and write the folder ``tables``."""
     params = declared(Convert, "convert")
     quotes = {"csv_quote": params.csv_quote, "tsv_quote": params.tsv_quote}
+    check_taken(params.shape, params.model_dump(include=set(OPTIONAL)))
     with replacing(tables) as partial:
         if shape_of(params.shape).maker is None:
             words = convert(raw, partial, **quotes).words(tables)

@@ -24,10 +24,11 @@ from rerank.data import counting, examples, hashing, keys, sampling
 from rerank.data.pairs import COLUMNS, SourceColumns, select
 from rerank.data.schema import LOWEST, check_counts, check_query
 from rerank.data.sql import is_filled
+from rerank.errors import UserError
 from rerank.files import replacing
 from rerank.json_file import write_json
 from rerank.params import Columns, Sample
-from rerank.params_file import declared
+from rerank.params_file import FILE, declared, read
 
 ROWS_PER_BUCKET = 1_000_000
 MEMORY_LIMIT = "4GB"
@@ -202,6 +203,10 @@ def sample_on_ray(
 def main(*, source: str, sampled: Path, metrics: Path) -> None:
     """Write what the stage sample writes."""
     params = declared(Sample, "sample")
+    if (shape := read(Path(FILE)).get("shape", "pairs")) != "pairs":
+        raise UserError(
+            f"params.yaml: shape is {shape!r}: on a cluster a row is a pair: let the stage convert make them"
+        )
     sampling.check_task(params.task)
     columns = SourceColumns.from_params(params)
     files = find(source)

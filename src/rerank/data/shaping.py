@@ -6,6 +6,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import duckdb
+import pyarrow.parquet as pq
 
 from rerank.data.conversion import convert
 from rerank.data.formats import LEFT_OUT
@@ -48,6 +49,9 @@ def shape(
         name: one of `rerank.data.shapes.SHAPES`, not pairs.
         csv_quote, tsv_quote: see `rerank.data.conversion.convert`.
 
+    Returns:
+        What to know of the pairs, a line each.
+
     Raises:
         UserError: for tables that can't be read or are not of that shape.
     """
@@ -57,16 +61,16 @@ def shape(
     tables.mkdir()
     with tempfile.TemporaryDirectory(prefix=".shaping-", dir=tables.parent) as beside:
         read = Path(beside) / "read"
+        notes: list[str] = []
         if kind.reader:
             resolve_name(kind.reader)(raw, read)
         else:
-            convert(raw, read, csv_quote=csv_quote, tsv_quote=tsv_quote)
+            notes += convert(raw, read, csv_quote=csv_quote, tsv_quote=tsv_quote).notes
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": beside})
-        notes: list[str] = resolve_name(kind.maker)(connection, opened(read, raw=raw), how)
+        notes += resolve_name(kind.maker)(connection, opened(read, raw=raw), how)
         chosen = ", ".join(f"{SHAPED[key]} AS {quote(column)}" for key, column in by_key.items())
-        connection.sql(f"SELECT {chosen} FROM shaped ORDER BY ALL").write_parquet(
-            str(tables / "pairs.parquet"), compression="zstd"
-        )
+        pairs = tables / "pairs.parquet"
+        connection.sql(f"SELECT {chosen} FROM shaped ORDER BY ALL").write_parquet(str(pairs), compression="zstd")
     if (raw / LEFT_OUT).is_file():
         (tables / LEFT_OUT).write_bytes((raw / LEFT_OUT).read_bytes())
-    return notes
+    return [*notes, f"{pq.read_metadata(pairs).num_rows:,} pairs of shape {name}"]
