@@ -1,11 +1,11 @@
-# repro: the whole pipeline · experiments: what was tried · seeds: the noise of training · test · lint · bench: how fast ·
-# lock: renew the requirements.
+# repro: the whole pipeline · experiments: what was tried · seeds: the noise of training · report: what a change did · test ·
+# lint · bench: how fast · lock: renew the requirements.
 # Each makes the virtual environment first; test, lint and bench add the tools, test and bench Ray and OpenVINO.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = PATH="$$(cd "$(VENV)" && pwd)/bin:$$PATH"
 
-.PHONY: repro experiments seeds test lint bench lock environment tools extras
+.PHONY: repro experiments seeds report test lint bench lock environment tools extras
 
 repro: environment
 	@$(RUN) dvc repro
@@ -23,6 +23,15 @@ experiments: environment
 SEEDS ?= 1 2
 seeds: environment
 	@$(RUN) PYTHONPATH=src python -m rerank.measure.seeds --seeds $(SEEDS) --output data/seeds.json
+
+# What the working tree, or the revision NEW, changes against BASE: report/report.md for the reviewer; the exit code says
+# whether a rule of gate.rules is broken. Nothing runs again.
+BASE ?= origin/main
+report: environment
+	@$(RUN) PYTHONPATH=src python -m rerank.review --base "$(BASE)" $(if $(NEW),--new "$(NEW)") --report report \
+	--scores data/scores/untrained data/scores/bi-encoder data/scores/trained data/scores/fused --split data/split \
+	--metrics metrics/test.json metrics/training.json --counts metrics/data.json data/sampled/counts.json \
+	--model models/cross-encoder --curves plots/training/validation.csv --seeds data/seeds.json --rules gate.rules
 
 test: tools extras
 	@$(RUN) python -m pytest

@@ -127,7 +127,12 @@ def test_an_experiment_runs_training_and_what_follows_and_going_back_runs_nothin
     for title in ("nDCG@10 of every system", "Validation", "ROC"):
         assert title in both and title in one
     assert '"rev": "HEAD"' in both and '"rev": "HEAD"' not in one
-    command(project, "rm -r both one && git checkout --quiet params.yaml")
+    make = "make --no-print-directory --old-file=environment VENV=$(dirname $(dirname $(which python)))"
+    printed = command(project, f"{make} report BASE=HEAD; true")
+    assert "nDCG@10" in printed and "report/report.md" in printed and "lacks" not in printed, printed
+    page = (project / "report/report.md").read_text()
+    assert all(words in page for words in ("## Params", "| lr ", "| train ", "xychart-beta", "fused.ndcg@")), page
+    command(project, "rm -r both one report && git checkout --quiet params.yaml")
     printed = command(project, "dvc repro")
     assert {stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in printed} == ran
     assert "Running stage" not in printed

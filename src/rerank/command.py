@@ -6,6 +6,7 @@ import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
+from types import UnionType
 
 from rerank.errors import UserError, is_full_disk
 
@@ -22,6 +23,7 @@ def parser(main: Callable[..., None]) -> argparse.ArgumentParser:
         if name == "return":
             continue
         default = inspect.signature(main).parameters[name].default
+        kind = next((one for one in typing.get_args(kind) if isinstance(kind, UnionType)), kind)  # X of X | None
         inner = typing.get_args(kind) or (kind,)
         found.add_argument(
             f"--{name.replace('_', '-')}",

@@ -4,6 +4,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from rerank.errors import UserError
+from rerank.measure.markdown import escaped
 from rerank.measure.scores import column
 from rerank.systems.registry import FINE_TUNED
 
@@ -61,10 +62,6 @@ def as_text(ranked: pd.DataFrame) -> str:
 
 def as_markdown(ranked: pd.DataFrame, *, query: str) -> str:
     """Return a heading with the query and the table, in which no title can break out of its cell."""
-    rows = [(*numbers, _escaped(document)) for *numbers, document in _rows(ranked)]
+    rows = [(*numbers, escaped(document)) for *numbers, document in _rows(ranked)]
     table = tabulate(rows, HEADINGS, "pipe", colalign=ALIGNED, disable_numparse=True)
-    return f"# {_escaped(' '.join(query.split()))}\n\n{table}\n"
-
-
-def _escaped(text: str) -> str:
-    return "".join("\\" + letter if letter in "\\|<>*_`[]" else letter for letter in text)
+    return f"# {escaped(query)}\n\n{table}\n"

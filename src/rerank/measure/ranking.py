@@ -38,7 +38,7 @@ def evaluate(
         UserError: when nothing can be measured or compared.
     """
     check_comparable(test)
-    lists, cold_lists = warm(test), _with_both_labels(cold(test))
+    lists, cold_lists = warm(test), with_both_labels(cold(test))
     _check_labels(lists)
     positive = lists["label"].to_numpy() > 0
     measured = {
@@ -99,7 +99,7 @@ def _shown(lists: pd.DataFrame, system: str) -> dict[str, float]:
     return {"different_books": int(top["book_id"].nunique()), **readers}
 
 
-def _with_both_labels(lists: pd.DataFrame) -> pd.DataFrame:
+def with_both_labels(lists: pd.DataFrame) -> pd.DataFrame:
     """Return the lists that have a positive and a negative: any order of the others is as good as another."""
     return lists[(lists["label"] > 0).groupby(lists["user_id"]).transform("nunique") == 2]
 

@@ -1,0 +1,27 @@
+"""Texts from elsewhere in Markdown: none of them can break out of its cell, name a person or hide what it is."""
+
+from html import escape
+
+SIGNS = frozenset("\\|<>*_`[]~")
+# GitHub makes links of @name and #12, and tells the person; a word joiner after the sign keeps it a sign.
+LINKS = frozenset("@#")
+JOINER = "\u2060"
+
+
+def _shown(text: str) -> str:
+    """Return a text of one line; what does not print, such as ESC, is shown by its code."""
+    letters = (
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in " ".join(text.split())
+    )
+    return "".join(letter + JOINER if letter in LINKS else letter for letter in "".join(letters))
+
+
+def escaped(text: str) -> str:
+    """Return a text as Markdown that shows it in one line."""
+    return "".join("\\" + letter if letter in SIGNS else letter for letter in _shown(text))
+
+
+def escaped_html(text: str) -> str:
+    """Return a text as HTML that shows it in one line: in a tag, Markdown's signs mean nothing."""
+    return escape(_shown(text))

@@ -1,0 +1,163 @@
+"""Compare two revisions: a page for the reviewer, and rules that pass or fail. Nothing runs again.
+
+    python -m rerank.review --base origin/main --scores data/scores/* --split data/split --report report
+
+A revision is a commit, a branch, a tag or an experiment of `dvc exp show`.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from rerank.command import run
+from rerank.errors import UserError
+from rerank.files import replacing
+from rerank.measure.scores import joined
+from rerank.params_file import FILE
+from rerank.review.changes import Change, changes, of_json, of_requirements, of_yaml, stage_changes
+from rerank.review.comparison import Compared, chance_levels, collapsed, compare_kinds, judged_system
+from rerank.review.examples import Example, examples
+from rerank.review.page import Review, markdown, verdict
+from rerank.review.revisions import Revision, missing, revision
+from rerank.review.rules import broken, read_rules, rule
+from rerank.systems.registry import SYSTEMS
+
+PIPELINE, LOCK, REQUIREMENTS = Path("dvc.yaml"), Path("dvc.lock"), Path("requirements.txt")
+# A move of the chance level that changes what a figure means.
+MOVED = 0.005
+# A share of cut pairs that a reviewer should know.
+CUT = 0.05
+
+
+def _scores(one: Revision, folders: list[Path]) -> pd.DataFrame | None:
+    """Return the test scores of a revision, of the folders that it has."""
+    files = {folder / "test.parquet": one.get(folder / "test.parquet") for folder in folders}
+    tables = {file: pd.read_parquet(io.BytesIO(content)) for file, content in files.items() if content is not None}
+    return joined(tables) if tables else None
+
+
+def _csv(one: Revision, path: Path) -> pd.DataFrame | None:
+    content = one.get(path)
+    return None if content is None else pd.read_csv(io.BytesIO(content))
+
+
+def _warnings(
+    revisions: tuple[Revision, Revision],
+    tables: tuple[pd.DataFrame | None, pd.DataFrame | None],
+    compared: dict[str, Compared],
+    trained: list[dict],
+    params: list,
+) -> list[str]:
+    lines = missing(revisions)
+    for kind, found in compared.items():
+        before, now, same = found.users
+        if not before == now == same:
+            lines.append(
+                f"the {kind} lists differ: {before:,} readers before, {now:,} now, {same:,} with the same list, "
+                "which alone are compared"
+            )
+    base, new = tables
+    if base is not None and new is not None:
+        levels = chance_levels(base, new)
+        if abs(levels[1] - levels[0]) > MOVED:
+            lines.append(
+                f"the chance level moved from {levels[0]:.3f} to {levels[1]:.3f}: absolute figures do not compare"
+            )
+        for table, when in ((base, "before"), (new, "now")):
+            lines += [
+                f"{SYSTEMS[name].label} {when}: scores all candidates of a list alike" for name in collapsed(table)
+            ]
+    cut = [one.get("cut_pairs") for one in trained]
+    if cut[1] is not None and (cut[1] > CUT or cut[0] != cut[1]):
+        before_cut = "?" if cut[0] is None else f"{cut[0]:.1%}"
+        lines.append(f"{cut[1]:.1%} of the training pairs are cut at max_length ({before_cut} before)")
+    lines += [f"{key} changed: another model learnt" for key, *_ in params if key in ("base_model", "bi_encoder")]
+    return lines
+
+
+def main(
+    *,
+    base: str,
+    scores: list[Path],
+    split: Path,
+    report: Path,
+    metrics: list[Path] | None = None,
+    new: str | None = None,
+    counts: list[Path] | None = None,
+    model: Path | None = None,
+    curves: Path | None = None,
+    seeds: Path | None = None,
+    rules: Path | None = None,
+    fail_if: list[str] | None = None,
+) -> None:
+    """Write report.md to the folder REPORT; exit code 1 where a rule of the file RULES or of FAIL_IF is broken.
+
+    NEW is the working tree unless named. SCORES are folders of score tables, METRICS what is shown where they are
+    missing, COUNTS JSON files on the data, MODEL the folder of the fine-tuned model, CURVES a table of validation while
+    training, SEEDS what `make seeds` writes.
+    """
+    told = read_rules(_rules_text(rules), where=str(rules)) + [rule(text, where="--fail-if") for text in fail_if or []]
+    both = revision(base), revision(new)
+    params = [of_yaml(one.get(Path(FILE))) for one in both]
+    tables = _scores(both[0], scores), _scores(both[1], scores)
+    compared: dict[str, Compared] = {}
+    gained: list[Example] = []
+    lost: list[Example] = []
+    if tables[0] is not None and tables[1] is not None:
+        compared = compare_kinds(tables[0], tables[1], seed=int(params[1].get("seed", 0)))
+        system = judged_system(compared["warm"])
+        pairs = both[1].get(split / "test.parquet")
+        if system and pairs:
+            texts = pd.read_parquet(io.BytesIO(pairs))
+            gained, lost = examples(tables[0], tables[1], texts, compared["warm"].values[system], system=system)
+    trained = [of_json(one.get(model / "training.json")) if model else {} for one in both]
+    data = [change for path in counts or [] for change in changes(*(of_json(one.get(path)) for one in both))]
+    libraries = changes(*(of_requirements(one.get(REQUIREMENTS)) for one in both))
+    stages = stage_changes(*(one.get(LOCK) for one in both), declared=both[1].get(PIPELINE))
+    measured: list[Change] = []
+    if not any(found.gains for found in compared.values()):
+        measured = [change for path in metrics or [] for change in changes(*(of_json(one.get(path)) for one in both))]
+    drawn = (_csv(both[0], curves), _csv(both[1], curves)) if curves else (None, None)
+    known = of_json(both[1].get(seeds)) if seeds else {}
+    different = changes(*params)
+    review = Review(
+        base=both[0].name,
+        new=both[1].name,
+        compared=compared,
+        warnings=_warnings(both, tables, compared, trained, different),
+        metrics=measured,
+        data=data,
+        params=different,
+        libraries=libraries,
+        stages=stages,
+        curves=drawn,
+        seeds={key.removeprefix("ndcg@10."): value for key, value in known.items()},
+        gained=gained,
+        lost=lost,
+        broken=broken(told, compared),
+        rules=len(told),
+    )
+    with replacing(report) as partial:
+        partial.mkdir()
+        (partial / "report.md").write_text(markdown(review))
+    print(verdict(review).replace("*", ""))
+    print(*(f"note: {line}" for line in review.warnings), sep="\n", end="\n" if review.warnings else "")
+    print(f"{report / 'report.md'}")
+    if review.broken:
+        print(*(f"broken: {line}" for line in review.broken), sep="\n", file=sys.stderr)
+        sys.exit(1)
+
+
+def _rules_text(rules: Path | None) -> str:
+    if rules is None:
+        return ""
+    try:
+        return rules.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{rules}: can't be read ({error}): write rules into it, one a line") from None
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""What is different between two revisions before anything is measured: data, params, stages and libraries."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+
+Change = tuple[str, Any, Any]
+# What stands for a key that one of two revisions does not have.
+NONE = "-"
+
+
+def flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested mappings by their keys, joined with dots."""
+    if not isinstance(content, Mapping):
+        return {prefix: content}
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def changes(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """Return key, value before and value after of all that differs, in the order of ``new``, then of ``base``."""
+    keys = [*new, *(key for key in base if key not in new)]
+    return [(key, base.get(key, NONE), new.get(key, NONE)) for key in keys if base.get(key, NONE) != new.get(key, NONE)]
+
+
+def of_yaml(content: bytes | None) -> dict[str, Any]:
+    """Return the flat content of a YAML file; empty for None."""
+    return flat(YAML(typ="safe").load(content.decode()) or {}) if content else {}
+
+
+def of_json(content: bytes | None) -> dict[str, Any]:
+    """Return the flat content of a JSON file; empty for None."""
+    return flat(json.loads(content)) if content else {}
+
+
+def of_requirements(content: bytes | None) -> dict[str, str]:
+    """Return library → pinned version of a requirements.txt."""
+    lines = content.decode().splitlines() if content else []
+    pins = (line.partition(";")[0].partition("==") for line in lines)
+    return {name.strip(): version.strip() for name, equals, version in pins if equals}
+
+
+@dataclass(frozen=True)
+class StageChange:
+    """How a stage differs in two dvc.lock files.
+
+    Attributes:
+        name: the stage's.
+        reasons: the params, inputs and code that differ.
+        outputs: how many of its outputs differ, and how many it has.
+    """
+
+    name: str
+    reasons: list[str]
+    outputs: tuple[int, int]
+
+
+def _hashes(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
+    return {entry["path"]: str(entry.get("md5") or entry.get("etag")) for entry in stage.get(kind, [])}
+
+
+def _stages(content: bytes | None) -> dict[str, Any]:
+    return (YAML(typ="safe").load(content.decode()) or {}).get("stages", {}) if content else {}
+
+
+def stage_changes(base: bytes | None, new: bytes | None, *, declared: bytes | None) -> list[StageChange]:
+    """Return the stages of two dvc.lock files that differ, in the order in which dvc.yaml declares them."""
+    before, after = (_stages(lock) for lock in (base, new))
+    found = []
+    for name in dict.fromkeys(
+        [*(name for name in _stages(declared) if name in after or name in before), *after, *before]
+    ):
+        old, now = before.get(name, {}), after.get(name, {})
+        inputs = [key for key, *_ in changes(_hashes(old, "deps"), _hashes(now, "deps"))]
+        params = [key for key, *_ in changes(*(flat_params(stage) for stage in (old, now)))]
+        outs = [_hashes(stage, "outs") for stage in (old, now)]
+        different = changes(*outs)
+        if inputs or params or different:
+            new_stage = [] if old and now else ["the stage is new" if now else "the stage is gone"]
+            reasons = new_stage or [*params, *inputs]
+            found.append(StageChange(name, reasons, (len(different), len({**outs[0], **outs[1]}))))
+    return found
+
+
+def flat_params(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params of a stage in dvc.lock, of all files."""
+    return {key: value for params in stage.get("params", {}).values() for key, value in params.items()}

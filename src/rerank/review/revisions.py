@@ -1,0 +1,78 @@
+"""The files of a revision: those of the working tree, or of a commit, by Git and from the DVC cache alone."""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rerank.errors import UserError
+
+WORKING_TREE = "the working tree"
+
+
+@dataclass
+class Revision:
+    """The files of a commit, or of the working tree.
+
+    Attributes:
+        name: what a person calls it.
+        commit: its hash; None: the working tree.
+        missing: the files that were asked for and are not there, in that order.
+    """
+
+    name: str
+    commit: str | None
+    missing: list[str] = field(default_factory=list)
+    _files: Any = None
+
+    def get(self, path: Path) -> bytes | None:
+        """Return a file's content; None, and its name in ``missing``, when neither Git nor the cache has it."""
+        content = path.read_bytes() if self.commit is None and path.is_file() else None
+        if self.commit is not None:
+            content = self._of_commit(path)
+        if content is None and str(path) not in self.missing:
+            self.missing.append(str(path))
+        return content
+
+    def _of_commit(self, path: Path) -> bytes | None:
+        from dvc.api import DVCFileSystem
+        from dvc_data.index.index import DataIndexDirError
+
+        self._files = self._files or DVCFileSystem(".", rev=self.commit)
+        try:
+            return self._files.read_bytes(path.as_posix())
+        except (OSError, DataIndexDirError):
+            return None
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def revision(name: str | None) -> Revision:
+    """Return the revision of that name: a commit, branch, tag or DVC experiment; None: the working tree.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if name is None:
+        return Revision(WORKING_TREE, None)
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    experiments = _git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
+    found = [line.split()[0] for line in experiments if line.rpartition("/")[2] == name]
+    if commit or found:
+        return Revision(name, commit or found[0])
+    raise UserError(
+        f"{name!r}: is no commit, branch, tag or experiment: see `git branch --all` and `dvc exp show`, or fetch it"
+    )
+
+
+def missing(revisions: Sequence[Revision]) -> list[str]:
+    """Return a line for each revision that lacks files."""
+    return [
+        f"{one.name} lacks {', '.join(one.missing)}: `dvc fetch`{' --all-commits' if one.commit else ''} may get it"
+        for one in revisions
+        if one.missing
+    ]

@@ -1,0 +1,244 @@
+"""The review of a change: what is compared, how sure it is, what the page shows, and the rules."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from checkout import ROOT, command
+
+from rerank.errors import UserError
+from rerank.measure.markdown import escaped, escaped_html
+from rerank.measure.metrics import per_user
+from rerank.review.changes import changes, of_requirements, stage_changes
+from rerank.review.comparison import MAIN, collapsed, compare, compare_kinds
+from rerank.review.examples import examples
+from rerank.review.rules import broken, read_rules, rule
+
+RUN = f"PYTHONPATH={ROOT / 'src'} python -m rerank.review --scores data/scores --split data/split --report report"
+HOSTILE = 'Dune <img src=x onerror="x()"> | @you #12 \x1b[31mred \u202eback `code` *x*\nnext'
+
+
+def scored(users: int, *, skill: float, seed: int = 0, cold: bool = False) -> pd.DataFrame:
+    """Return a score table: 20 books a user, 4 liked, noise and ``skill`` times the label as the score."""
+    drawn = np.random.default_rng(seed)
+    lists = [(f"u{user:03d}", f"b{book:02d}", int(book % 5 == user % 5)) for user in range(users) for book in range(20)]
+    table = pd.DataFrame(lists, columns=["user_id", "book_id", "label"])
+    noise = np.random.default_rng(99).normal(size=len(table))
+    fused = noise + skill * table["label"] + drawn.normal(scale=0.01, size=len(table))
+    return table.assign(**{"cold": cold, "score/item_knn": noise, "score/cross_encoder": fused, "score/fused": fused})
+
+
+def test_the_same_scores_are_the_same_and_better_ones_are_better_by_what_the_metric_says() -> None:
+    base, new = scored(60, skill=0.5), scored(60, skill=1.5)
+    same = compare(base, base.sample(frac=1, random_state=1), seed=1).gains["fused"][MAIN]
+    assert same.verdict == "the same" and same.difference == {"value": 0, "low": 0, "high": 0}
+    found = compare(base, new, seed=1)
+    gain = found.gains["fused"][MAIN]
+    assert found.users == (60, 60, 60) and gain.verdict == "better" and gain.p_value < 0.001
+    for table, mean in ((base, gain.base), (new, gain.new)):
+        values = per_user(table["user_id"], table["book_id"], table["label"], table["score/fused"])[MAIN]
+        assert mean == pytest.approx(values.mean())
+    assert gain.difference["low"] < gain.difference["value"] == pytest.approx(gain.new - gain.base)
+    back = compare(new, base, seed=1).gains["fused"][MAIN]
+    assert back.verdict == "worse" and back.difference["value"] == pytest.approx(-gain.difference["value"])
+    assert found.gains["item_knn"][MAIN].verdict == "the same"
+    little = compare(scored(12, skill=0.5, seed=1), scored(12, skill=0.5, seed=2), seed=1).gains["fused"][MAIN]
+    assert little.verdict in ("not told apart", "the same")
+
+
+def test_only_lists_that_both_have_are_compared_and_systems_of_one_are_named() -> None:
+    base, new = scored(30, skill=1), scored(40, skill=1).drop(columns="score/item_knn")
+    new = new[new["user_id"] != "u000"].copy()
+    new.loc[(new["user_id"] == "u001") & (new["book_id"] == "b00"), "label"] = 1 - int(
+        base.loc[(base["user_id"] == "u001") & (base["book_id"] == "b00"), "label"].iloc[0]
+    )
+    new = new[(new["user_id"] != "u002") | (new["book_id"] != "b03")]
+    found = compare(base, new, seed=1)
+    assert found.users == (30, 39, 27) and found.only == (["item_knn"], [])
+    assert list(found.values["fused"].index) == [f"u{user:03d}" for user in range(3, 30)]
+    none = compare(base, base.assign(user_id="v" + base["user_id"]), seed=1)
+    assert none.users == (30, 30, 0) and none.gains == {}
+
+
+def test_cold_lists_are_compared_apart_and_a_collapsed_model_is_seen() -> None:
+    warm, cold = scored(20, skill=1), scored(20, skill=1, cold=True)
+    better = pd.concat([warm, scored(20, skill=3, cold=True)])
+    kinds = compare_kinds(pd.concat([warm, cold]), better, seed=1)
+    assert kinds["warm"].gains["fused"][MAIN].verdict == "the same"
+    assert kinds["cold"].gains["fused"][MAIN].verdict == "better"
+    assert list(compare_kinds(warm, warm, seed=1)) == ["warm"]
+    assert collapsed(warm) == [] and collapsed(warm.assign(**{"score/cross_encoder": 1.0})) == ["cross_encoder"]
+
+
+@pytest.mark.parametrize(
+    ("text", "skills", "words"),
+    [
+        ("fused.ndcg@10 < -0.01", (1.5, 0.5), "fused.ndcg@10 < -0.01: it is -0."),
+        ("fused.ndcg@10 < -0.01", (0.5, 1.5), None),
+        ("fused.ndcg@10 < -0.9", (1.5, 0.5), None),
+        ("fused.map < 0 strictly", (0.52, 0.5), "fused.map < 0 strictly: it is -0."),
+        ("cold.fused.ndcg@10 < -0.01", (1, 1), "can't be judged"),
+        ("bm25.ndcg@10 < -0.01", (1, 1), "can't be judged"),
+        ("  # nothing", (1.5, 0.5), None),
+    ],
+)
+def test_a_rule_is_broken_by_a_loss_of_which_the_readers_are_sure(
+    text: str, skills: tuple[float, float], words: str | None
+) -> None:
+    tables = [scored(60, skill=skill) for skill in skills]
+    lines = broken(read_rules(text, where="gate.rules"), compare_kinds(*tables, seed=1))
+    assert len(lines) == (words is not None) and all(words in line for line in lines if words)
+
+
+def test_a_loss_within_the_noise_breaks_the_strict_rule_alone() -> None:
+    base = scored(8, skill=1)
+    noise = np.random.default_rng(5).normal(scale=0.5, size=len(base))
+    compared = compare_kinds(base, base.assign(**{"score/fused": base["score/fused"] + noise}), seed=1)
+    gain = compared["warm"].gains["fused"]["roc_auc"]
+    assert gain.difference["value"] < 0 < gain.difference["high"]
+    rules = "fused.roc_auc < 0\nfused.roc_auc < 0 strictly\n"
+    (line,) = broken(read_rules(rules, where="gate.rules"), compared)
+    assert line.startswith("fused.roc_auc < 0 strictly: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("fused < -0.01", "'fused < -0.01' is no rule: write SYSTEM.METRIC < NUMBER"),
+        ("fused.ndcg@10 > 0.01", "is no rule"),
+        ("fusion.ndcg@10 < 0", "'fusion' is no system: give one of"),
+        ("fused.ndcg < 0", "'ndcg' is no metric: give one of ndcg@10"),
+    ],
+)
+def test_a_rule_that_says_nothing_is_refused_with_its_line(text: str, words: str) -> None:
+    with pytest.raises(UserError, match=r"^gate\.rules: line 2: ") as error:
+        read_rules(f"# first\n{text}\n", where="gate.rules")
+    assert words in str(error.value)
+
+
+def test_the_committed_rules_are_rules() -> None:
+    assert len(read_rules((ROOT / "gate.rules").read_text(), where="gate.rules")) >= 3
+    assert rule("fused.ndcg@10 < -.5", where="").limit == -0.5
+
+
+def test_examples_show_who_gained_and_lost_most_with_the_ranks_before_and_now() -> None:
+    base, new = scored(20, skill=1), scored(20, skill=1)
+    for table, loser in ((base, "u003"), (new, "u007")):  # one's good list turned around, in base or in new
+        own = table["user_id"] == loser
+        table.loc[own, "score/fused"] = -5.0 * table.loc[own, "label"] - table.loc[own, "book_id"].str[1:].astype(int)
+    pairs = base[["user_id", "book_id", "label", "cold"]].assign(user_ctx="likes", book_text=base["book_id"] + " text")
+    values = compare(base, new, seed=1).values["fused"]
+    gained, lost = examples(base, new, pairs, values, system="fused", shown=1)
+    assert [one.user for one in (*gained, *lost)] == ["u003", "u007"]
+    (first,) = gained
+    assert first.new > first.base and first.top["rank"].tolist() == list(range(1, 11))
+    own = new[new["user_id"] == "u003"].sort_values("score/fused", ascending=False)
+    assert first.top["book_text"].tolist() == [f"{book} text" for book in own["book_id"][:10]]
+    fallen = set(first.fallen["book_text"])
+    assert not fallen & set(first.top["book_text"]) and (first.fallen["before"] <= 10).all() and fallen
+
+
+def test_changes_of_params_libraries_and_stages_are_named() -> None:
+    assert changes({"a": 1, "b": 2}, {"b": 3, "c": None}) == [("b", 2, 3), ("c", "-", None), ("a", 1, "-")]
+    assert of_requirements(b"torch==2.13.0 ; x\n# no\nnumpy==2.0\n") == {"torch": "2.13.0", "numpy": "2.0"}
+    lock = """
+stages:
+  train:
+    deps: [{path: data, md5: aa}, {path: code.py, md5: bb}]
+    params: {params.yaml: {lr: 1}}
+    outs: [{path: model, md5: cc}]
+  plot:
+    outs: [{path: p, md5: dd}]
+"""
+    new = lock.replace("lr: 1", "lr: 2").replace("bb", "b2").replace("cc", "c2")
+    (stage,) = stage_changes(lock.encode(), new.encode(), declared=None)
+    assert (stage.name, stage.reasons, stage.outputs) == ("train", ["lr", "code.py"], (1, 1))
+    assert [one.reasons for one in stage_changes(None, lock.encode(), declared=None)] == [["the stage is new"]] * 2
+
+
+def test_no_text_breaks_out_of_its_place_or_names_a_person() -> None:
+    text = escaped(HOSTILE)
+    assert "\x1b" not in text and "\u202e" not in text and "\n" not in text and "@you" not in text and "#12" not in text
+    assert r"\<img" in text and r"\|" in text and r"\`code\`" in text and r"\*x\*" in text and r"\\u202e" in text
+    html = escaped_html(HOSTILE)
+    assert "<img" not in html and "&lt;img" in html and '"' not in html and "\u202e" not in html
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Git and DVC repository whose second commit ranks worse, for fewer readers, with other params."""
+    folder = tmp_path_factory.mktemp("project")
+    command(folder, "git init --quiet --initial-branch main && dvc init --quiet")
+    for skill, users, lr in ((1.5, 60, 1e-4), (0.7, 50, 2e-4)):
+        (folder / "data/scores").mkdir(parents=True, exist_ok=True)
+        (folder / "data/split").mkdir(parents=True, exist_ok=True)
+        scored(users, skill=skill).to_parquet(folder / "data/scores/test.parquet")
+        texts = scored(users, skill=0)[["user_id", "book_id", "label", "cold"]]
+        texts.assign(user_ctx=HOSTILE, book_text=HOSTILE).to_parquet(folder / "data/split/test.parquet")
+        (folder / "params.yaml").write_text(f"seed: 1\nlr: {lr}\nbase_model: bundled\n")
+        (folder / "requirements.txt").write_text("torch==2.13.0\n")
+        (folder / "dvc.yaml").write_text("stages: {}\n")
+        (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+        (folder / "counts.json").write_text(json.dumps({"users": users}))
+        curve = pd.DataFrame({"step": [0, 10, 20], "metric": MAIN, "value": [0.1, 0.2, skill / 2]})
+        curve.to_csv(folder / "curve.csv", index=False)
+        (folder / "seeds.json").write_text(json.dumps({MAIN: {"fused": [0.5, 0.52, 0.54]}}))
+        command(folder, "dvc add --quiet data/scores data/split")
+        command(folder, f"git add --all && git commit --quiet --message 'Skill {skill}'")
+    return folder
+
+
+def test_the_page_says_what_changed_and_the_exit_code_whether_a_rule_is_broken(project: Path) -> None:
+    more = "--counts counts.json --curves curve.csv --seeds seeds.json"
+    printed = command(
+        project, f"{RUN} --base HEAD~1 {more} --fail-if 'fused.ndcg@10 < -0.01' 'fused.map < -1'", fails=True
+    )
+    assert (
+        printed.startswith("The fusion is worse: nDCG@10 -0.") and "broken: fused.ndcg@10 < -0.01: it is -0." in printed
+    )
+    assert "fused.map" not in printed and "Traceback" not in printed
+    page = (project / "report/report.md").read_text()
+    first = page.splitlines()[2]
+    assert first.startswith("**The fusion is worse**") and "same lists of 50 readers" in first
+    assert "The seed of training alone moves it by 0.020 (3 seeds, mean 0.520)" in first
+    assert "- the warm lists differ: 60 readers before, 50 now, 50 with the same list, which alone are compared" in page
+    assert "| users   | 60       | 50    |" in page and "| lr      | 0.0001   | 0.0002 |" in page
+    assert (
+        "xychart-beta" in page and "line [0.1000, 0.2000, 0.7500]" in page and "line [0.1000, 0.2000, 0.3500]" in page
+    )
+    assert page.index("## The data changed") < page.index("## Systems") < page.index("## Who lost most")
+    assert not re.search(r"(?<!\\)<img", page) and "\u202e" not in page and "\x1b" not in page
+    good = command(project, f"{RUN} --base HEAD --new HEAD~1 --fail-if 'fused.ndcg@10 < -0.01'")
+    assert good.startswith("The fusion is better")
+    assert (project / "report/report.md").read_text().startswith("# HEAD\\~1 against HEAD\n")
+
+
+def test_what_is_in_neither_git_nor_the_cache_is_named_and_metrics_stand_in(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    command(tmp_path, f"git clone --quiet {project} {clone}")
+    printed = command(clone, f"{RUN} --base HEAD~1 --metrics counts.json")
+    assert printed.startswith("Nothing can be compared")
+    assert "note: HEAD~1 lacks data/scores/test.parquet" in printed and "dvc fetch" in printed
+    page = (clone / "report/report.md").read_text()
+    assert "## Metrics" in page and "| users    | 60       | 50    |" in page
+    (clone / "gate.rules").write_text("fused.ndcg@10 < 0\n")
+    assert "can't be judged" in command(clone, f"{RUN} --base HEAD~1 --rules gate.rules", fails=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("--base nowhere", "error: 'nowhere': is no commit, branch, tag or experiment"),
+        ("--base -x", ""),
+        ("--base HEAD --rules none.rules", "error: none.rules: can't be read"),
+        ("--base HEAD --fail-if 'fused < 1'", "error: --fail-if: 'fused < 1' is no rule"),
+    ],
+)
+def test_a_mistake_is_one_line(project: Path, more: str, words: str) -> None:
+    printed = command(project, f"{RUN} {more}", fails=True)
+    assert "Traceback" not in printed and words in printed
