@@ -171,9 +171,9 @@ def test_a_lone_table_gets_the_same_name_however_it_is_called_or_packed(tmp_path
 def test_a_folder_or_archive_gives_its_tables_unpacked_and_of_one_kind_only(tmp_path: Path, kind: str) -> None:
     tables = {"sets/train.csv": b"a\n1\n", "sets/test.tsv": b"a\n2\n"}
     packed = {"sets/train.csv.gz": gzip.compress(b"a\n1\n"), "sets/test.tsv": b"a\n2\n"}
-    texts = {"README.txt": b"hello"}
+    texts = {"judged.txt": b"hello"}
     records = {"meta.json": b"{}"}
-    others = {"run.sh": b"", ".hidden.csv": b""}
+    others = {"run.sh": b"", ".hidden.csv": b"", "README.txt": b"hello", "sets/LICENSE.TXT": b""}
     cases = [({**others, **texts}, texts), ({**texts, **records}, records), ({**texts, **records, **packed}, tables)]
     for number, (members, expected) in enumerate(cases):
         source = tmp_path / f"{number}.{kind}"

@@ -27,6 +27,7 @@ HOW: dict[str, Any] = {
     "positive_from": None,
     "sampled_negatives": 0,
     "context_favourites": 2,
+    "max_empty_share": 0.01,
     "title_pattern": "^Title: ([^|]+)",
     "seed": 42,
 }
@@ -42,6 +43,8 @@ def write(folder: Path, files: dict[str, Any]) -> Path:
             path.write_text(content)
         elif path.suffix == ".parquet":
             pd.DataFrame(content).to_parquet(path, index=False)
+        elif path.suffix == ".json":
+            path.write_text(json.dumps(content))
         elif path.suffix == ".jsonl":
             path.write_text("".join(json.dumps(record) + "\n" for record in content))
         else:
@@ -55,7 +58,7 @@ def shaped(folder: Path, files: dict[str, Any], name: str, **how: Any) -> tuple[
     folder.mkdir(parents=True, exist_ok=True)
     source = write(folder / "source", files)
     raw, tables = folder / "raw", folder / "tables"
-    fetch(str(source), raw, max_bytes=10**8, every_kind=shape_of(name).every_kind)
+    fetch(str(source), raw, max_bytes=10**8, up_to=shape_of(name).up_to)
     settings = HOW | how
     notes = shape(raw, tables, name=name, how=Shaping(**settings), csv_quote='"', tsv_quote=None)
     check(tables, source="tables", columns=settings["columns"], max_grade=4, max_empty_share=0.5)
@@ -231,15 +234,13 @@ TREC = {
     "2019qrels-pass.txt": "".join(f"{q} 0 {d} {s}\n" for q, d, s in GRADES if s >= 0) + "q1\t0\td3\t-1\n",
 }
 LETOR = {
-    "judgments.txt": "".join(
-        f"{max(s, 0)} qid:{q} 1:0.5 2:0.1 #docid = {d} inc = 0.01 prob = 0.2\n" for q, d, s in GRADES
-    ),
+    "judgments.txt": "".join(f"{s} qid:{q} 1:0.5 2:0.1 #docid = {d} inc = 0.01 prob = 0.2\n" for q, d, s in GRADES),
     "queries.csv": [{"query_id": query["_id"], "query": query["text"]} for query in QUERIES],
     "documents.jsonl": [{"document_id": doc["_id"], "document": doc["text"]} for doc in CORPUS],
 }
 RANKLIB = {
     "judgments.txt": "".join(f"# qid:{query['_id']}: {query['text']}\n" for query in QUERIES)
-    + "".join(f"{max(s, 0)}\tqid:{q}\t# {d}\n" for q, d, s in GRADES),
+    + "".join(f"{s}\tqid:{q}\t# {d}\n" for q, d, s in GRADES),
     "documents.jsonl": LETOR["documents.jsonl"],
 }
 
@@ -278,6 +279,122 @@ def test_a_judgment_without_a_text_is_left_for_the_sample_to_count(tmp_path: Pat
     assert pairs.loc[pairs["document"].isna(), "document_id"].tolist() == ["d0"]
 
 
+def negatives_of(pairs: pd.DataFrame, *, user: str, text: str, label: str) -> set[tuple[str, str]]:
+    own = pairs[pairs[label].astype(float) == 0]
+    return set(zip(own[user], own[text], strict=True))
+
+
+def test_no_sampled_negative_has_the_text_of_what_the_user_has(tmp_path: Path) -> None:
+    twins = [doc | {"_id": f"{doc['_id']} again"} for doc in CORPUS]
+    asked = [*QUERIES, {"_id": "q9", "text": "query 0"}]
+    qrels = [("q0", "d0", 1), ("q9", "d3", 1), ("q1", "d2", 1)]
+    files = BEIR | {
+        "corpus.jsonl": CORPUS + twins,
+        "queries.jsonl": asked,
+        "qrels/test.tsv": [{"query-id": q, "corpus-id": d, "score": s} for q, d, s in qrels],
+    }
+    pairs, _ = shaped(tmp_path, files, "beir", columns=QUERY, sampled_negatives=99)
+    negatives = negatives_of(pairs, user="query", text="document", label="relevance")
+    positives = pairs[pairs["relevance"].astype(float) > 0]
+    assert not negatives & set(zip(positives["query"], positives["document"], strict=True))
+    assert [sum(query == f"query {n}" for query, _ in negatives) for n in (0, 1)] == [10, 11]
+
+
+def test_a_text_that_says_nothing_is_no_negative(tmp_path: Path) -> None:
+    blank = [{"_id": f"e{n}", "title": "", "text": " \n" if n % 2 else ""} for n in range(9)]
+    files = BEIR | {"corpus.jsonl": CORPUS + blank}
+    pairs, notes = shaped(tmp_path / "beir", files, "beir", columns=QUERY, sampled_negatives=50)
+    assert (pairs["document"].str.strip() != "").all() and "of 12 texts" in notes[0]
+    table = [*TRIPLES, {"query": "why", "positive": "So.", "negative": ""}]
+    pairs, _ = shaped(tmp_path / "triples", {"t.jsonl": table}, "triples", columns=QUERY, sampled_negatives=50)
+    assert sum(pairs["document"].fillna("") == "") == 1
+
+
+def test_lists_and_texts_may_stand_in_one_column_of_json(tmp_path: Path) -> None:
+    table = [
+        {"query": "tea", "positive": ["Tea."], "negative": ["Cars.", "Stones [1]"]},
+        {"query": "rain", "positive": "Rain.", "negative": "[1] Stones"},
+        {"query": "none", "positive": [], "negative": None},
+    ]
+    pairs, _ = shaped(tmp_path, {"t.jsonl": table}, "triples", columns=QUERY)
+    assert pairs[["query", "document", "relevance"]].fillna("").sort_values(
+        ["query", "document"]
+    ).to_numpy().tolist() == [
+        ["none", "", "1"],
+        ["rain", "Rain.", "1"],
+        ["rain", "[1] Stones", "0"],
+        ["tea", "Cars.", "0"],
+        ["tea", "Stones [1]", "0"],
+        ["tea", "Tea.", "1"],
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_field_of_a_list_of_objects_is_named_and_the_objects_are_no_texts(tmp_path: Path, suffix: str) -> None:
+    table = [
+        {
+            "query": "tea",
+            "good": [{"id": 1, "text": "Tea."}],
+            "bad": [{"id": 2, "text": "Cars."}, {"id": 3, "text": "Sea."}],
+        }
+    ]
+    how = {"columns": QUERY, "positive_column": "good.text", "negative_column": "bad.text"}
+    pairs, _ = shaped(tmp_path / "field", {f"t.{suffix}": table}, "triples", **how)
+    assert rows(pairs, "document", "relevance") == [("Cars.", 0), ("Sea.", 0), ("Tea.", 1)]
+    with pytest.raises(UserError, match=r"column 'good' holds lists of .*: name a field of it as COLUMN\.FIELD"):
+        shaped(tmp_path / "whole", {f"t.{suffix}": table}, "triples", **(how | {"positive_column": "good"}))
+    passages = {"query": "tea", "passages": {"is_selected": [0, 1], "passage_text": ["Cars.", "Tea."]}}
+    names = SourceColumns(None, None, "query", "passages.passage_text", "passages.is_selected")
+    pairs, _ = shaped(tmp_path / "marco", {f"t.{suffix}": [passages]}, "lists", columns=names)
+    assert pairs["passages.is_selected"].tolist() == ["0", "1"]
+
+
+def test_what_is_not_read_is_said(tmp_path: Path) -> None:
+    table = [{"query": t["query"], "positive": t["positive"], "negatives": [t["negative"]]} for t in TRIPLES]
+    _, notes = shaped(tmp_path / "triples", {"t.jsonl": table}, "triples", columns=QUERY, sampled_negatives=1)
+    assert "t.jsonl: has no column 'negative' (not read: negatives): its negatives are sampled alone" in notes[0]
+    lists: list[dict[str, Any]] = [
+        {"query": "tea", "document": ["Tea.", "Cars."], "relevance": [1, 0]},
+        {"query": "none", "document": [], "relevance": []},
+        {"query": "null", "document": None, "relevance": None},
+    ]
+    _, notes = shaped(tmp_path / "lists", {"t.parquet": lists}, "lists", columns=QUERY)
+    assert "2 rows have a list without a text: left out" in notes[0]
+    few = [*reads(), *({"user_id": f"w{n}", "book_id": "b1"} for n in range(9))]
+    pairs, notes = shaped(tmp_path / "few", {"r.csv": few, "b.json": BOOKS}, "interactions", sampled_negatives=5)
+    assert "left out 9 users (9 rows) without two positives that have a titled text" in notes[0]
+    assert notes[1].startswith("200 negatives sampled") and (pairs["label"] == "0").sum() == 200
+
+
+def test_capitals_of_beirs_columns_and_notes_beside_a_collection_do_not_matter(tmp_path: Path) -> None:
+    corpus = [{"_ID": doc["_id"], "Title": doc["title"], "TEXT": doc["text"]} for doc in CORPUS]
+    pairs, _ = shaped(tmp_path / "beir", BEIR | {"corpus.jsonl": corpus}, "beir", columns=QUERY)
+    assert pairs["document"].str.startswith("T0").any()
+    pairs, _ = shaped(tmp_path / "trec", TREC | {"README.txt": "of it\n"}, "trec", columns=QUERY)
+    assert len(pairs) == 6
+
+
+def grades(*values: object) -> list[dict[str, object]]:
+    return [{"query-id": "q0", "corpus-id": f"d{n}", "score": value} for n, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "words"),
+    [
+        ("beir", BEIR | {"qrels/test.csv": grades("1,0", "0", "0"), "qrels/test.tsv": GRADES[:0]}, "holds '1,0'"),
+        ("beir", BEIR | {"qrels/test.tsv": grades("high", "0")}, "holds 'high'"),
+        ("beir", BEIR | {"qrels/test.tsv": grades("", "0")}, "is null or blank in 1 of 2 rows"),
+        ("beir", BEIR | {"qrels/test.jsonl": grades(None, 0), "qrels/test.tsv": ""}, "is null or blank in 1 of 2 rows"),
+        ("trec", TREC | {"qrels.txt": "query-id corpus-id score\n"}, "holds 'score'"),
+    ],
+)
+def test_a_grade_that_is_no_number_is_no_zero(tmp_path: Path, name: str, files: dict[str, Any], words: str) -> None:
+    files = {file: table for file, table in files.items() if len(table)}
+    with pytest.raises(UserError) as error:
+        shaped(tmp_path, files, name, columns=QUERY)
+    assert words in str(error.value)
+
+
 POSITIVE = [{"query-id": "q0", "corpus-id": "d0", "score": 1}]
 
 
@@ -298,7 +415,7 @@ POSITIVE = [{"query-id": "q0", "corpus-id": "d0", "score": 1}]
             ["'label' is missing", "label_column"],
         ),
         ("interactions", {"r.csv": reads()}, {}, ["'book_text' is missing", "set text_column"]),
-        ("interactions", {"b.csv": BOOKS}, {}, ["'user_id' is missing", "set user_column"]),
+        ("interactions", {"b.csv": BOOKS}, {}, ["user_column is 'user_id', which no table has", "b.csv"]),
         (
             "interactions",
             {"r.csv": [*reads(), {"user_id": "", "book_id": "b1"}], "b.csv": BOOKS},
@@ -326,6 +443,38 @@ POSITIVE = [{"query-id": "q0", "corpus-id": "d0", "score": 1}]
         ("trec", TREC | {"qrels.txt": "q0 d0\n"}, {}, ["qrels.txt: line 1 has 2 fields", "QUERY 0 DOCUMENT GRADE"]),
         ("trec", TREC | {"collection.tsv": "d0\ttext\nd1\n"}, {}, ["collection.tsv: line 2 has 1 fields"]),
         ("trec", TREC | {"extra.csv": "a,b\n"}, {}, ["extra.csv", "no file of a TREC collection"]),
+        ("beir", BEIR | {"more.jsonl": [CORPUS[0] | {"text": "Another"}]}, {}, ["document 'd0' has two texts"]),
+        ("letor", RANKLIB | {"b.txt": "# qid:q0: another\n1 qid:q0 # d1\n"}, {}, ["query 'q0' has two texts"]),
+        ("trec", TREC | {"triples.tsv": "1\t2\t3\n"}, {}, ["has 3 fields a line", "leave out what holds no documents"]),
+        (
+            "interactions",
+            {"r.csv": reads(), "b.csv": [*BOOKS, BOOKS[0] | {"book_text": "x"}]},
+            {},
+            ["'b0' has two texts"],
+        ),
+        (
+            "interactions",
+            {
+                "r.csv": [*reads(), *reads()[:9], *({"user_id": "w", "book_id": f"x{n}"} for n in range(9))],
+                "b.csv": BOOKS,
+            },
+            {"sampled_negatives": 1},
+            ["9 of 338 rows have a 'book_id' without a text, such as 'x0'", "max_empty_share (0.01)"],
+        ),
+        (
+            "interactions",
+            {"r.csv": [r | {"label": "4 stars"} for r in reads()], "b.csv": BOOKS},
+            {"positive_from": 4},
+            ["column 'label' holds '4 stars' (320 of 320 rows are no numbers)", "label_column"],
+        ),
+        (
+            "interactions",
+            {"r.csv": [r | {"user_ctx": "x"} for r in reads()], "s.csv": reads(), "b.csv": BOOKS},
+            {"sampled_negatives": 1},
+            ["s.csv: column 'user_ctx' is missing, which", "r.csv has"],
+        ),
+        ("interactions", {"r.csv": "user_id,book_id\n", "b.csv": BOOKS}, {}, ["r.csv: has no rows: fill it"]),
+        ("triples", {"t.csv": [t | {"negative": "['a', 'b']"} for t in TRIPLES]}, {}, ["lists as Python prints them"]),
         ("letor", {"judgments.txt": LETOR["judgments.txt"]}, {}, ["no documents", "text_column"]),
         ("letor", {"d.jsonl": LETOR["documents.jsonl"]}, {}, ["no judgments"]),
         ("triples", {"t.csv": TRIPLES}, {"columns": NAMES}, ["'user_ctx' is missing", "set context_column"]),

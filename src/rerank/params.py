@@ -75,6 +75,7 @@ class Convert(Titles):
     positive_from: float | None = None
     sampled_negatives: int = Field(0, ge=0, le=999_999)
     context_favourites: int = Field(5, ge=1, le=999)
+    max_empty_share: float = Field(0.01, ge=0, le=1)
     seed: int = Field(42, ge=0, le=2**32 - 1)
 
 

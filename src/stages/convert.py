@@ -29,6 +29,7 @@ def main(*, raw: Path, tables: Path) -> None:
                 positive_from=params.positive_from,
                 sampled_negatives=params.sampled_negatives,
                 context_favourites=params.context_favourites,
+                max_empty_share=params.max_empty_share,
                 title_pattern=params.title_pattern,
                 seed=params.seed,
             )

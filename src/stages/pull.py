@@ -22,8 +22,8 @@ def main(*, param: str, raw: Path) -> None:
     if not source:
         raise UserError(f"--param: {param!r} is no param with an address that dvc.yaml declares: give source")
     with replacing(raw) as partial:
-        every_kind = shape_of(params.shape).every_kind
-        fetched = fetch(source, partial, max_bytes=int(params.max_source_gb * 1e9), every_kind=every_kind)
+        up_to = shape_of(params.shape).up_to
+        fetched = fetch(source, partial, max_bytes=int(params.max_source_gb * 1e9), up_to=up_to)
     print(fetched.words(source))
 
 

@@ -93,27 +93,27 @@ def _inside(source: str, name: str) -> PurePosixPath:
     return PurePosixPath(*path.parts)
 
 
-def places(source: str, names: Sequence[str], *, every_kind: bool) -> list[PurePosixPath | None]:
+def places(source: str, names: Sequence[str], *, up_to: int) -> list[PurePosixPath | None]:
     """Return where each of the source's files goes below the target, None for one that is left out.
 
     Raises:
         UserError: for a path that leads outside, two files of one place, and see `rerank.data.formats.wanted`.
     """
-    return wanted([_inside(source, name) for name in names], source=source, every_kind=every_kind)
+    return wanted([_inside(source, name) for name in names], source=source, up_to=up_to)
 
 
 def _left_out(names: Sequence[str], found: Sequence[PurePosixPath | None]) -> list[str]:
     return [name for name, place in zip(names, found, strict=True) if place is None]
 
 
-def _unzip(archive: Path, target: Path, *, source: str, max_bytes: int, every_kind: bool) -> list[str]:
+def _unzip(archive: Path, target: Path, *, source: str, max_bytes: int, up_to: int) -> list[str]:
     with zipfile.ZipFile(archive) as packed:
         files = [info for info in packed.infolist() if not info.is_dir()]
         for info in files:
             if stat.S_ISLNK(info.external_attr >> 16):
                 raise UserError(f"{source}: {info.filename!r} is a link to another file: pack the file itself")
         names = [info.filename for info in files]
-        found = places(source, names, every_kind=every_kind)
+        found = places(source, names, up_to=up_to)
         kept = [(info, place) for info, place in zip(files, found, strict=True) if place]
         size = sum(info.file_size for info, _ in kept)
         with Meter(source, "unpacking", size=size, max_bytes=max_bytes) as meter:
@@ -123,7 +123,7 @@ def _unzip(archive: Path, target: Path, *, source: str, max_bytes: int, every_ki
     return _left_out(names, found)
 
 
-def _untar(archive: Path, target: Path, *, source: str, max_bytes: int, every_kind: bool) -> list[str]:
+def _untar(archive: Path, target: Path, *, source: str, max_bytes: int, up_to: int) -> list[str]:
     """Read the stream once, so that the limit holds for all that the gzip gives; which files to keep is known last."""
     names, written = [], []
     with gzip.open(archive) as stream, Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
@@ -143,7 +143,7 @@ def _untar(archive: Path, target: Path, *, source: str, max_bytes: int, every_ki
                         write(content, target / place)
         while metered.read():  # the checksum stands at the end
             pass
-    found = places(source, names, every_kind=every_kind)
+    found = places(source, names, up_to=up_to)
     for name, kept in zip(compress(names, written), compress(found, written), strict=True):
         old = target / _inside(source, name)
         if kept is None:
@@ -178,7 +178,7 @@ def _explaining(source: str, noun: str) -> Iterator[None]:
         raise UserError(f"{source}: the {noun} can't be unpacked ({error}): download or pack it again") from None
 
 
-def unzip(archive: Path, target: Path, *, source: str, max_bytes: int, every_kind: bool) -> list[str]:
+def unzip(archive: Path, target: Path, *, source: str, max_bytes: int, up_to: int) -> list[str]:
     """Unpack the tables of a zip into the existing folder ``target``, with their paths; return the names left out.
 
     Raises:
@@ -186,17 +186,17 @@ def unzip(archive: Path, target: Path, *, source: str, max_bytes: int, every_kin
             outside, or two files of one name.
     """
     with _explaining(source, "zip"):
-        return _unzip(archive, target, source=source, max_bytes=max_bytes, every_kind=every_kind)
+        return _unzip(archive, target, source=source, max_bytes=max_bytes, up_to=up_to)
 
 
-def untar(archive: Path, target: Path, *, source: str, max_bytes: int, every_kind: bool) -> list[str]:
+def untar(archive: Path, target: Path, *, source: str, max_bytes: int, up_to: int) -> list[str]:
     """Unpack the tables of a gzipped tar into the existing folder ``target``, as `unzip` does.
 
     Raises:
         UserError: as `unzip`; ``max_bytes`` limits the whole tar.
     """
     with _explaining(source, "tar.gz"):
-        return _untar(archive, target, source=source, max_bytes=max_bytes, every_kind=every_kind)
+        return _untar(archive, target, source=source, max_bytes=max_bytes, up_to=up_to)
 
 
 def gunzip(packed: Path, unpacked: Path, *, source: str, meter: Meter) -> None:

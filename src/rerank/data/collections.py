@@ -9,7 +9,8 @@ import duckdb
 
 from rerank.data import negatives
 from rerank.data.headerless import kind_of
-from rerank.data.source_tables import Shaping, Table, relation
+from rerank.data.schema import shown
+from rerank.data.source_tables import Shaping, Table, check_one_text, relation
 from rerank.data.sql import is_filled, number, quote
 from rerank.errors import UserError
 
@@ -22,21 +23,36 @@ def _lacks(noun: str, advice: str) -> NoReturn:
     raise UserError(f"params.yaml: shape: the source holds no {noun}: {advice}")
 
 
-def _id(table: Table) -> str:
-    """Return what a table of BEIR calls its ids."""
-    return next((name for name in IDS if name in table.columns), IDS[0])
+def _named(table: Table, name: str) -> str:
+    """Return what a table calls a column, whatever its capitals.
+
+    Raises:
+        UserError: when it has none, or one of a wrong type.
+    """
+    found = next((column for column in table.columns if column.lower() == name), None)
+    if found is None:
+        raise UserError(
+            f"{table.name}: column '{name}' is missing (it has {shown(table.columns)}): rename yours, or leave it out"
+        )
+    table.check({"shape": found})
+    return found
 
 
-def _texts(tables: list[Table], *, titled: bool) -> str:
-    """Return the query for ``id`` and ``text`` of a collection's texts, of those with one id the lowest."""
+def _texts(connection: duckdb.DuckDBPyConnection, tables: list[Table], *, noun: str) -> str:
+    """Return the query for ``id`` and ``text`` of a collection's queries or documents, each id once."""
     selects = []
     for table in tables:
-        name = _id(table)
-        table.check({"shape": name} | {"shape ": "text"})
-        title = 'CASE WHEN {} THEN "title" END'.format(is_filled('"title"'))
-        text = f"concat_ws(E'\\n\\n', {title}, \"text\")" if titled and "title" in table.columns else '"text"'
-        selects.append(f"SELECT CAST({quote(name)} AS VARCHAR) AS id, {text} AS text FROM {relation([table])}")
-    return f"SELECT id, min(text) AS text FROM ({' UNION ALL '.join(selects)}) GROUP BY id"
+        key = next((name for name in IDS if name in map(str.lower, table.columns)), IDS[0])
+        text = quote(_named(table, "text"))
+        if noun == "document" and "title" in map(str.lower, table.columns):
+            title = quote(_named(table, "title"))
+            text = f"concat_ws(E'\\n\\n', CASE WHEN {is_filled(title)} THEN {title} END, {text})"
+        selects.append(
+            f"SELECT CAST({quote(_named(table, key))} AS VARCHAR) AS id, {text} AS text FROM {relation([table])}"
+        )
+    rows = " UNION ALL ".join(selects)
+    check_one_text(connection, rows, noun=f"{tables[0].name}: {noun}")
+    return f"SELECT id, min(text) AS text FROM ({rows}) GROUP BY id"
 
 
 def make_from_beir(connection: duckdb.DuckDBPyConnection, tables: list[Table], how: Shaping) -> list[str]:
@@ -45,7 +61,7 @@ def make_from_beir(connection: duckdb.DuckDBPyConnection, tables: list[Table], h
     What has the columns of qrels is that; of the others those with "quer" or "topic" in their names hold queries. A
     grade below 0 means 0.
     """
-    qrels = [table for table in tables if set(BEIR_QRELS[:2]) <= set(table.columns)]
+    qrels = [table for table in tables if set(BEIR_QRELS[:2]) <= set(map(str.lower, table.columns))]
     others = [table for table in tables if table not in qrels]
     queries = [table for table in others if kind_of(table.place) == "queries"]
     documents = [table for table in others if table not in queries]
@@ -55,26 +71,37 @@ def make_from_beir(connection: duckdb.DuckDBPyConnection, tables: list[Table], h
         _lacks("queries", "their file has 'queries' in its name")
     if not documents:
         _lacks("documents", "they stand in a file beside the queries")
+    connection.execute(f"CREATE TEMP TABLE queries AS {_texts(connection, queries, noun='query')}")
+    connection.execute(f"CREATE VIEW documents AS {_texts(connection, documents, noun='document')}")
     for table in qrels:
-        table.check({"shape": BEIR_QRELS[0], "shape ": BEIR_QRELS[1], "label_column": BEIR_QRELS[2]})
-    connection.execute(f"CREATE TEMP TABLE queries AS {_texts(queries, titled=False)}")
-    connection.execute(f"CREATE VIEW documents AS {_texts(documents, titled=True)}")
-    return _shape(connection, relation(qrels), BEIR_QRELS, how)
+        table.check({"label_column": _named_grade(table)})
+    rows = (
+        f"SELECT CAST({quote(_named(table, BEIR_QRELS[0]))} AS VARCHAR) AS user_id, "
+        f"CAST({quote(_named(table, BEIR_QRELS[1]))} AS VARCHAR) AS book_id, "
+        f"CAST({quote(_named_grade(table))} AS VARCHAR) AS grade FROM {relation([table])}"
+        for table in qrels
+    )
+    return _shape(connection, " UNION ALL ".join(rows), how)
+
+
+def _named_grade(table: Table) -> str:
+    grade = next((column for column in table.columns if column.lower() == BEIR_QRELS[2]), None)
+    return grade or _named(table, BEIR_QRELS[2])
 
 
 def make_from_letor(connection: duckdb.DuckDBPyConnection, tables: list[Table], how: Shaping) -> list[str]:
     """Make ``shaped`` of judgments as LETOR and RankLib have them, and of the texts beside them.
 
     The documents' table has the book_column and the text_column; the queries stand in the judgments' comments, or in a
-    table with the user_column and the context_column.
+    table with the user_column and the context_column. A grade below 0 means 0.
     """
     qrels = [table for table in tables if set(LETOR_QRELS) <= set(table.columns)]
     others = [table for table in tables if table not in qrels]
-    columns = how.columns
-    user, book, text = columns.user_column, columns.book_column, columns.text_column
+    names = how.columns
+    user, book, text = names.user_column, names.book_column, names.text_column
     if user is None or book is None or text is None:
         raise UserError("params.yaml: user_column or book_column is null: the texts of judgments are found by ids")
-    queries = [table for table in others if columns.context_column in table.columns and text not in table.columns]
+    queries = [table for table in others if user in table.columns and text not in table.columns]
     documents = [table for table in others if table not in queries]
     if not qrels:
         _lacks("judgments", "they stand in a .txt file, GRADE qid:QUERY … # DOCUMENT")
@@ -83,34 +110,43 @@ def make_from_letor(connection: duckdb.DuckDBPyConnection, tables: list[Table], 
     for table in documents:
         table.check({"book_column": book, "text_column": text})
     for table in queries:
-        table.check({"user_column": user, "context_column": columns.context_column})
+        table.check({"user_column": user, "context_column": names.context_column})
     said = f"SELECT qid AS id, keywords AS text FROM {relation(qrels)} WHERE keywords IS NOT NULL"
     if queries:
-        said += (
-            f" UNION ALL SELECT CAST({quote(user)} AS VARCHAR), CAST({quote(columns.context_column)} AS VARCHAR) "
-            f"FROM {relation(queries)}"
-        )
+        id_and_text = f"CAST({quote(user)} AS VARCHAR), CAST({quote(names.context_column)} AS VARCHAR)"
+        said += f" UNION ALL SELECT {id_and_text} FROM {relation(queries)}"
+    check_one_text(connection, said, noun=f"{qrels[0].name}: query")
     connection.execute(f"CREATE TEMP TABLE queries AS SELECT id, min(text) AS text FROM ({said}) GROUP BY id")
-    connection.execute(f"""
-        CREATE VIEW documents AS
-        SELECT CAST({quote(book)} AS VARCHAR) AS id, min(CAST({quote(text)} AS VARCHAR)) AS text
-        FROM {relation(documents)} GROUP BY ALL""")
-    return _shape(connection, relation(qrels), LETOR_QRELS, how)
+    id_and_text = f"CAST({quote(book)} AS VARCHAR) AS id, CAST({quote(text)} AS VARCHAR) AS text"
+    texts = f"SELECT {id_and_text} FROM {relation(documents)}"
+    check_one_text(connection, texts, noun=f"{documents[0].name}: document")
+    connection.execute(f"CREATE VIEW documents AS SELECT id, min(text) AS text FROM ({texts}) GROUP BY id")
+    judged = ", ".join(
+        f"CAST({quote(name)} AS VARCHAR) AS {column}"
+        for name, column in zip(LETOR_QRELS, ("user_id", "book_id", "grade"), strict=True)
+    )
+    return _shape(connection, f"SELECT {judged} FROM {relation(qrels)}", how)
 
 
-def _shape(connection: duckdb.DuckDBPyConnection, qrels: str, names: tuple[str, str, str], how: Shaping) -> list[str]:
-    query, document, grade = map(quote, names)
-    value = number(grade)
-    label = f"coalesce(CAST(greatest({value}, 0) AS VARCHAR), CAST({grade} AS VARCHAR))"
+def _shape(connection: duckdb.DuckDBPyConnection, qrels: str, how: Shaping) -> list[str]:
+    """Make ``shaped`` of a query for user_id, book_id and grade, all text, and of ``queries`` and ``documents``."""
     connection.execute(f"""
         CREATE TEMP TABLE judgments AS
-        SELECT CAST({query} AS VARCHAR) AS user_id, CAST({document} AS VARCHAR) AS book_id, {label} AS label
-        FROM {qrels}""")
-    connection.execute("CREATE TEMP TABLE catalogue AS SELECT id AS book_id FROM documents WHERE id IS NOT NULL")
-    notes = negatives.sample(connection, "judgments", per_user=how.sampled_negatives, seed=how.seed)
+        SELECT user_id, book_id, CASE WHEN {number("grade")} < 0 THEN '0' ELSE grade END AS label FROM ({qrels})""")
+    connection.execute(
+        "CREATE TEMP TABLE catalogue AS SELECT id AS book_id, text AS book_text FROM documents WHERE id IS NOT NULL"
+    )
+    notes = negatives.sample(
+        connection,
+        "judgments",
+        per_user=how.sampled_negatives,
+        seed=how.seed,
+        alike="SELECT user_id, coalesce(text, user_id) AS said "
+        "FROM (SELECT DISTINCT user_id FROM judgments) LEFT JOIN queries ON id = user_id",
+    )
     connection.execute("""
         CREATE VIEW shaped AS
-        SELECT user_id, book_id, queries.text AS user_ctx, documents.text AS book_text, label
+        SELECT user_id, book_id, queries.text AS user_ctx, catalogue.book_text, label
         FROM (FROM judgments UNION ALL SELECT user_id, book_id, '0' FROM unread)
-            LEFT JOIN queries ON queries.id = user_id LEFT JOIN documents ON documents.id = book_id""")
+            LEFT JOIN queries ON queries.id = user_id LEFT JOIN catalogue USING (book_id)""")
     return notes

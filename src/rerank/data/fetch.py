@@ -58,14 +58,14 @@ def _is_gzip(file: Path) -> bool:
     return _start(file).startswith(b"\x1f\x8b")
 
 
-def _unpack(file: Path, target: Path, *, source: str, max_bytes: int, every_kind: bool) -> list[str] | None:
+def _unpack(file: Path, target: Path, *, source: str, max_bytes: int, up_to: int) -> list[str] | None:
     """Unpack a lone file into ``target`` and return the names left out; None for one that is not packed."""
     if _start(file) in (b"PK\3\4", b"PK\5\6"):
-        return unzip(file, target, source=source, max_bytes=max_bytes, every_kind=every_kind)
+        return unzip(file, target, source=source, max_bytes=max_bytes, up_to=up_to)
     if not _is_gzip(file):
         return None
     if is_tar(file):
-        return untar(file, target, source=source, max_bytes=max_bytes, every_kind=every_kind)
+        return untar(file, target, source=source, max_bytes=max_bytes, up_to=up_to)
     unpacked = target / ".unpacked"
     with Meter(source, "unpacking", size=None, max_bytes=max_bytes) as meter:
         gunzip(file, unpacked, source=source, meter=meter)
@@ -73,21 +73,21 @@ def _unpack(file: Path, target: Path, *, source: str, max_bytes: int, every_kind
     return []
 
 
-def _places(source: str, *, every_kind: bool) -> dict[str, PurePosixPath | None]:
+def _places(source: str, *, up_to: int) -> dict[str, PurePosixPath | None]:
     """Return where each file of a folder goes below the target, None for one that is left out."""
     found = names(source)
-    return dict(zip(found, places(source, found, every_kind=every_kind), strict=True))
+    return dict(zip(found, places(source, found, up_to=up_to), strict=True))
 
 
-def _copy(source: str, target: Path, *, max_bytes: int, every_kind: bool) -> list[str]:
+def _copy(source: str, target: Path, *, max_bytes: int, up_to: int) -> list[str]:
     origin = Path(source)
     if origin.is_dir():
-        found = _places(source, every_kind=every_kind)
+        found = _places(source, up_to=up_to)
         kept = [(origin / name, place) for name, place in found.items() if place]
         others = [name for name, place in found.items() if not place]
     elif not origin.is_file():
         raise UserError(f"{source}: no such file or folder: correct `source` in params.yaml")
-    elif (unpacked := _unpack(origin, target, source=source, max_bytes=max_bytes, every_kind=every_kind)) is not None:
+    elif (unpacked := _unpack(origin, target, source=source, max_bytes=max_bytes, up_to=up_to)) is not None:
         return unpacked
     else:
         kept, others = [(origin, PurePosixPath(_lone_name(origin, source)))], []
@@ -106,13 +106,13 @@ def _once(source: str, name: object) -> Iterator[None]:
         raise UserError(f"{source}: {name} has the place of another file, but for its ending: rename one") from None
 
 
-def _download(source: str, target: Path, *, max_bytes: int, every_kind: bool) -> list[str]:
+def _download(source: str, target: Path, *, max_bytes: int, up_to: int) -> list[str]:
     others: list[str] = []
     with explaining(source):
         store, path = located(source)
         info = store.info(path)
         if info["type"] == "directory":
-            found, start = _places(source, every_kind=every_kind), path.rstrip("/")
+            found, start = _places(source, up_to=up_to), path.rstrip("/")
             files = [(f"{start}/{name}", target / place) for name, place in found.items() if place]
             others = [name for name, place in found.items() if not place]
             size = sum(store.size(name) or 0 for name, _ in files)
@@ -128,7 +128,7 @@ def _download(source: str, target: Path, *, max_bytes: int, every_kind: bool) ->
     if info["type"] == "directory":
         return others
     file = target / ".download"
-    unpacked = _unpack(file, target, source=source, max_bytes=max_bytes, every_kind=every_kind)
+    unpacked = _unpack(file, target, source=source, max_bytes=max_bytes, up_to=up_to)
     if unpacked is not None:
         file.unlink()
         return unpacked
@@ -155,7 +155,7 @@ def _settle(target: Path, *, source: str, max_bytes: int) -> int:
     return len(files)
 
 
-def fetch(source: str, target: Path, *, max_bytes: int, every_kind: bool = False) -> Fetched:
+def fetch(source: str, target: Path, *, max_bytes: int, up_to: int = 0) -> Fetched:
     """Create the folder ``target`` with the tables of ``source``; a failure may leave some.
 
     Args:
@@ -166,14 +166,14 @@ def fetch(source: str, target: Path, *, max_bytes: int, every_kind: bool = False
             names of the others are in the file `LEFT_OUT`.
         target: folder to create; nothing in it is packed.
         max_bytes: neither the source nor what it unpacks to may be larger.
-        every_kind: see `rerank.data.formats.wanted`.
+        up_to: see `rerank.data.formats.wanted`.
 
     Raises:
         UserError: when the source is missing, refused, unreachable, damaged, hostile or too large.
     """
     target.mkdir()
     transfer = _copy if is_local(source) else _download
-    others = transfer(source, target, max_bytes=max_bytes, every_kind=every_kind)
+    others = transfer(source, target, max_bytes=max_bytes, up_to=up_to)
     tables = _settle(target, source=source, max_bytes=max_bytes)
     if not tables:
         suffixes = ", ".join(FORMATS)

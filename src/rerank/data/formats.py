@@ -42,6 +42,8 @@ ALIASES = {".pq": ".parquet", ".parq": ".parquet", ".ndjson": ".jsonl", ".tab": 
 PACKED = (".gz", ".gzip")
 # Beside the tables of a source that had other files too: their names.
 LEFT_OUT = ".left-out.json"
+# What a .txt file is called that is no table.
+NOTES = ("readme", "license", "licence", "notice", "changelog")
 # Names of files that a line shows.
 SHOWN = 3
 # Folders whose files are not all of the table: a file of its log says which are.
@@ -81,22 +83,23 @@ def check_whole(paths: Iterable[PurePath], *, source: str) -> None:
             )
 
 
-def wanted(paths: Sequence[PurePosixPath], *, source: str, every_kind: bool = False) -> list[PurePosixPath | None]:
+def wanted(paths: Sequence[PurePosixPath], *, source: str, up_to: int = 0) -> list[PurePosixPath | None]:
     """Return under which name each file of a folder or an archive is kept, None for one that is left out.
 
     The name has the suffix of `FORMATS`, and a final .gz where the file may be packed.
 
     Args:
-        every_kind: whether tables of every preference are kept, see `rerank.data.shapes`.
+        up_to: tables of this preference and lower are kept too, see `rerank.data.shapes`.
 
     Raises:
         UserError: see `check_whole`.
     """
     check_whole(paths, source=source)
-    kinds = [None if is_hidden(path) else FORMATS.get(table_suffix(path)) for path in paths]
+    none = [is_hidden(path) or (path.suffix.lower() == ".txt" and path.stem.lower() in NOTES) for path in paths]
+    kinds = [None if left else FORMATS.get(table_suffix(path)) for path, left in zip(paths, none, strict=True)]
     first = min((kind.preference for kind in kinds if kind), default=None)
     return [
-        _renamed(path) if kind and (every_kind or kind.preference == first) else None
+        _renamed(path) if kind and kind.preference <= max(first or 0, up_to) else None
         for path, kind in zip(paths, kinds, strict=True)
     ]
 

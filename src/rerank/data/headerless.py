@@ -22,15 +22,17 @@ QRELS = {4: ("query-id", None, "corpus-id", "score"), 3: ("query-id", "corpus-id
 QUERIES: dict[int, tuple[str | None, ...]] = {2: ("_id", "text")}
 # MS MARCO's passages, what has a title, and MS MARCO's documents, whose second field is an address.
 DOCUMENTS = {2: ("_id", "text"), 3: ("_id", "title", "text"), 4: ("_id", None, "title", "text")}
+SIGNS = {"qrels": ("qrel",), "queries": ("quer", "topic", "topics", "query")}
 FORMS = {"qrels": "QUERY 0 DOCUMENT GRADE", "queries": "ID, tab, QUERY", "documents": "ID, tab, TEXT"}
 
 
 def kind_of(place: Path) -> str:
-    """Return what a file holds by its name: qrels, queries or documents."""
-    name = place.as_posix().lower()
-    if "qrel" in name:
-        return "qrels"
-    return "queries" if "quer" in name or "topic" in name else "documents"
+    """Return what a file holds by its name, or else that of its folder: qrels, queries or documents."""
+    name, folder = place.name.lower(), place.parent.name.lower()
+    for kind, signs in SIGNS.items():
+        if any(sign in name for sign in signs):
+            return kind
+    return next((kind for kind, signs in SIGNS.items() if folder in (kind, *signs)), "documents")
 
 
 def _lines(file: Path, *, name: str) -> Iterator[tuple[int, str]]:
@@ -45,7 +47,7 @@ def _lines(file: Path, *, name: str) -> Iterator[tuple[int, str]]:
         raise not_utf8(file, name=name) from None
 
 
-def _convert(file: Path, target: Path, *, name: str, kind: str) -> None:
+def _convert(file: Path, target: Path, *, name: str, kind: str) -> int:
     layouts = {"qrels": QRELS, "queries": QUERIES, "documents": DOCUMENTS}[kind]
     layout: tuple[str | None, ...] | None = None
     writer, group = None, list[list[str]]()
@@ -71,6 +73,7 @@ def _convert(file: Path, target: Path, *, name: str, kind: str) -> None:
     finally:
         if writer is not None:
             writer.close()
+    return len(layout or ())
 
 
 def _table(rows: list[list[str]], schema: pa.Schema) -> pa.Table:
@@ -85,6 +88,7 @@ def convert_trec(raw: Path, tables: Path) -> None:
         UserError: for a file of another kind, or a line that has not the fields of its kind.
     """
     tables.mkdir()
+    fields: dict[int, Path] = {}
     for file in sorted(path for path in raw.rglob("*") if path.is_file() and not is_hidden(path.relative_to(raw))):
         place = file.relative_to(raw)
         if file.suffix not in ENDINGS:
@@ -93,4 +97,9 @@ def convert_trec(raw: Path, tables: Path) -> None:
             )
         target = tables / place.with_name(f"{place.name}.parquet")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _convert(file, target, name=str(file), kind=kind_of(place))
+        many = _convert(file, target, name=str(file), kind=kind_of(place))
+        if kind_of(place) == "documents" and many:
+            fields[many] = file
+    if len(fields) > 1:
+        (few, one), (more, other) = sorted(fields.items())[:2]
+        raise UserError(f"{other}: has {more} fields a line, {one} has {few}: leave out what holds no documents")

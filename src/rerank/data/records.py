@@ -22,7 +22,7 @@ SHAPES = "write a list of objects, or one object a line"
 # The head of a judgment list gives the queries: "# qid:1: rambo", where a weight may follow: "rambo*1".
 QUERY = re.compile(r"#\s*qid:(\S+?):\s*(.*?)(?:\*\d+)?\s*")
 # Its body: grade, query, features or none, and after # the document ("docid = ID" in LETOR) and what else is said.
-JUDGMENT = re.compile(r"(\d+(?:\.\d+)?)\s+qid:(\S+)\s[^#]*#\s*(?:docid\s*=\s*)?(\S+).*")
+JUDGMENT = re.compile(r"(-?\d+(?:\.\d+)?)\s+qid:(\S+)\s[^#]*#\s*(?:docid\s*=\s*)?(\S+).*")
 
 
 def _column(values: list[Any]) -> pa.Array:

@@ -20,25 +20,24 @@ class Shape:
         maker: ``MODULE:FUNCTION`` that makes pairs of the tables, see `rerank.data.shaping`; None: a row is a pair.
         takes: those of `OPTIONAL` that mean something here.
         reader: ``MODULE:FUNCTION`` that turns the files into parquet files; None: `rerank.data.conversion.convert`.
-        every_kind: whether files of all kinds belong to it, such as judgments in .txt beside documents in .jsonl.
+        up_to: tables of this preference and lower belong to it together, see `rerank.data.formats.Format`: judgments in
+            .txt beside documents in .jsonl.
     """
 
     maker: str | None
     takes: tuple[str, ...] = ("sampled_negatives",)
     reader: str | None = None
-    every_kind: bool = False
+    up_to: int = 0
 
 
 SHAPES = {
     "pairs": Shape(None, takes=()),
-    "interactions": Shape("rerank.data.interactions:make", takes=tuple(OPTIONAL)),
+    "interactions": Shape("rerank.data.interactions:make", takes=tuple(OPTIONAL), up_to=1),
     "triples": Shape("rerank.data.nested:make_from_triples"),
     "lists": Shape("rerank.data.nested:make_from_lists"),
-    "beir": Shape("rerank.data.collections:make_from_beir"),
-    "trec": Shape(
-        "rerank.data.collections:make_from_beir", reader="rerank.data.headerless:convert_trec", every_kind=True
-    ),
-    "letor": Shape("rerank.data.collections:make_from_letor", every_kind=True),
+    "beir": Shape("rerank.data.collections:make_from_beir", up_to=1),
+    "trec": Shape("rerank.data.collections:make_from_beir", reader="rerank.data.headerless:convert_trec", up_to=2),
+    "letor": Shape("rerank.data.collections:make_from_letor", up_to=2),
 }
 
 

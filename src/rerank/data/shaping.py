@@ -65,7 +65,7 @@ def shape(
         if kind.reader:
             resolve_name(kind.reader)(raw, read)
         else:
-            notes += convert(raw, read, csv_quote=csv_quote, tsv_quote=tsv_quote).notes
+            notes += convert(raw, read, csv_quote=csv_quote, tsv_quote=tsv_quote).words(read)[1:]
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": beside})
         notes += resolve_name(kind.maker)(connection, opened(read, raw=raw), how)
         chosen = ", ".join(f"{SHAPED[key]} AS {quote(column)}" for key, column in by_key.items())

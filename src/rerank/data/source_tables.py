@@ -4,12 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 
 from rerank.data.origin import origin
 from rerank.data.pairs import SourceColumns
 from rerank.data.schema import check_columns, footer
 from rerank.data.sql import parquet
+from rerank.errors import UserError
+
+CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Shaping:
         positive_from: the lowest label of a positive, where an interaction has one; None: each is a positive.
         sampled_negatives: for each user this many texts that it has no row for; 0: none.
         context_favourites: how many of a user's positives its context names, where the source has no contexts.
+        max_empty_share: the largest share of interactions, 0 to 1, whose book may have no text.
         title_pattern: see `rerank.data.leaks.named_title`.
         seed: of the hashes by which favourites and negatives are chosen.
     """
@@ -32,6 +37,7 @@ class Shaping:
     positive_from: float | None
     sampled_negatives: int
     context_favourites: int
+    max_empty_share: float
     title_pattern: str | None
     seed: int
 
@@ -56,10 +62,10 @@ def relation(tables: Iterable[Table]) -> str:
 
 
 def opened(folder: Path, *, raw: Path) -> list[Table]:
-    """Return the tables of a folder of parquet files, without those that have no rows where others have some.
+    """Return the tables of a folder of parquet files, without the parts without rows.
 
     Raises:
-        UserError: for one that can't be read.
+        UserError: for one that can't be read, or has no rows and is no part of another: with its columns.
     """
     found, filled = [], []
     for file in sorted(folder.rglob("*.parquet")):
@@ -67,4 +73,25 @@ def opened(folder: Path, *, raw: Path) -> list[Table]:
         rows, schema = footer(file, name=name)
         found.append(Table(file, file.relative_to(folder), origin(schema) or name, schema.names))
         filled += found[-1:] if rows else []
-    return filled or found
+    for table in found:
+        if table not in filled and all(table.columns != other.columns for other in filled):
+            raise UserError(f"{table.name}: has no rows: fill it, or leave it out")
+    return filled
+
+
+def check_one_text(connection: duckdb.DuckDBPyConnection, rows: str, *, noun: str) -> None:
+    """Check that each id has one text, for whoever mixes two collections.
+
+    Args:
+        rows: a query for ``id`` and ``text``.
+        noun: what the ids are of, for the message.
+
+    Raises:
+        UserError: naming the first id with two.
+    """
+    several = f"SELECT id, min(text), max(text) FROM ({rows}) GROUP BY id HAVING min(text) <> max(text) ORDER BY id"
+    if found := connection.execute(f"{several} LIMIT 1").fetchone():
+        one, other = (str(text)[:CHARACTERS] for text in found[1:])
+        raise UserError(
+            f"{noun} {found[0]!r} has two texts, {one!r} and {other!r}: keep one, or one collection a folder"
+        )
