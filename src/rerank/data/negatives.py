@@ -1,7 +1,7 @@
 """Negatives for users who have none, or too few: books that they have no row for, drawn by hash.
 
-Such a book is unknown to the user, not disliked; and since what many people read is seldom unread, popularity alone
-tells these negatives from positives better than it tells what is liked from what is not.
+Such a book is unknown to the user, not disliked. All books are drawn alike, so where a few books have most readers,
+popularity alone tells these negatives from positives better than it tells what is liked from what is not.
 """
 
 import math
@@ -81,5 +81,5 @@ def sample(
     found = one_row(connection, "SELECT count(*) AS pairs, count(DISTINCT user_id) AS users FROM unread")
     return [
         f"{found['pairs']:,} negatives sampled, up to {per_user:,} for each of {found['users']:,} users, of {books:,} "
-        "texts that it has no row for: unknown, not disliked; mostly rare, so popularity alone tells many of them"
+        "texts that it has no row for: unknown, not disliked, and often rare: beat popularity first"
     ]
