@@ -12,7 +12,7 @@ from checkout import ROOT, command
 from rerank.errors import UserError
 from rerank.measure.markdown import escaped, escaped_html
 from rerank.measure.metrics import per_user
-from rerank.review.changes import changes, of_requirements, stage_changes
+from rerank.review.changes import changes, of_requirements, stage_changes, stages_of
 from rerank.review.comparison import MAIN, collapsed, compare, compare_kinds
 from rerank.review.examples import examples
 from rerank.review.rules import broken, read_rules, rule
@@ -154,9 +154,11 @@ stages:
     outs: [{path: p, md5: dd}]
 """
     new = lock.replace("lr: 1", "lr: 2").replace("bb", "b2").replace("cc", "c2")
-    (stage,) = stage_changes(lock.encode(), new.encode(), declared=None)
+    (stage,) = stage_changes(stages_of(lock.encode()), stages_of(new.encode()), declared={})
     assert (stage.name, stage.reasons, stage.outputs) == ("train", ["lr", "code.py"], (1, 1))
-    assert [one.reasons for one in stage_changes(None, lock.encode(), declared=None)] == [["the stage is new"]] * 2
+    assert [one.reasons for one in stage_changes({}, stages_of(lock.encode()), declared={})] == [
+        ["the stage is new"]
+    ] * 2
 
 
 def test_no_text_breaks_out_of_its_place_or_names_a_person() -> None:
@@ -242,3 +244,14 @@ def test_what_is_in_neither_git_nor_the_cache_is_named_and_metrics_stand_in(
 def test_a_mistake_is_one_line(project: Path, more: str, words: str) -> None:
     printed = command(project, f"{RUN} {more}", fails=True)
     assert "Traceback" not in printed and words in printed
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.lock", "counts.json", "data/scores/test.parquet"])
+def test_a_file_that_cannot_be_read_is_named_with_its_revision(project: Path, tmp_path: Path, name: str) -> None:
+    clone = tmp_path / "clone"
+    command(tmp_path, f"cp -r {project} {clone}")
+    (clone / name).unlink()
+    (clone / name).write_text("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> theirs\n")
+    printed = command(clone, f"{RUN} --base HEAD --counts counts.json", fails=True)
+    assert "Traceback" not in printed and f"error: {name} of the working tree: can't be read" in printed
+    assert len(printed.strip().splitlines()[-1]) <= 300

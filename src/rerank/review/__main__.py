@@ -16,7 +16,7 @@ from rerank.errors import UserError
 from rerank.files import replacing
 from rerank.measure.scores import joined
 from rerank.params_file import FILE
-from rerank.review.changes import Change, changes, of_json, of_requirements, of_yaml, stage_changes
+from rerank.review.changes import Change, changes, of_json, of_requirements, of_yaml, stage_changes, stages_of
 from rerank.review.comparison import Compared, chance_levels, collapsed, compare_kinds, judged_system
 from rerank.review.examples import Example, examples
 from rerank.review.page import Review, markdown, verdict
@@ -33,13 +33,16 @@ CUT = 0.05
 
 def _scores(one: Revision, folders: list[Path]) -> pd.DataFrame | None:
     """Return the test scores of a revision, of the folders that it has."""
-    files = {folder / "test.parquet": one.get(folder / "test.parquet") for folder in folders}
-    tables = {file: pd.read_parquet(io.BytesIO(content)) for file, content in files.items() if content is not None}
+    found = {folder / "test.parquet": one.read(folder / "test.parquet", _parquet) for folder in folders}
+    tables = {file: table for file, table in found.items() if table is not None}
     return joined(tables) if tables else None
 
 
-def _csv(one: Revision, path: Path) -> pd.DataFrame | None:
-    content = one.get(path)
+def _parquet(content: bytes | None) -> pd.DataFrame | None:
+    return None if content is None else pd.read_parquet(io.BytesIO(content))
+
+
+def _csv(content: bytes | None) -> pd.DataFrame | None:
     return None if content is None else pd.read_csv(io.BytesIO(content))
 
 
@@ -100,7 +103,7 @@ def main(
     """
     told = read_rules(_rules_text(rules), where=str(rules)) + [rule(text, where="--fail-if") for text in fail_if or []]
     both = revision(base), revision(new)
-    params = [of_yaml(one.get(Path(FILE))) for one in both]
+    params = [one.read(Path(FILE), of_yaml) for one in both]
     tables = _scores(both[0], scores), _scores(both[1], scores)
     compared: dict[str, Compared] = {}
     gained: list[Example] = []
@@ -108,19 +111,18 @@ def main(
     if tables[0] is not None and tables[1] is not None:
         compared = compare_kinds(tables[0], tables[1], seed=int(params[1].get("seed", 0)))
         system = judged_system(compared["warm"])
-        pairs = both[1].get(split / "test.parquet")
-        if system and pairs:
-            texts = pd.read_parquet(io.BytesIO(pairs))
-            gained, lost = examples(tables[0], tables[1], texts, compared["warm"].values[system], system=system)
-    trained = [of_json(one.get(model / "training.json")) if model else {} for one in both]
-    data = [change for path in counts or [] for change in changes(*(of_json(one.get(path)) for one in both))]
-    libraries = changes(*(of_requirements(one.get(REQUIREMENTS)) for one in both))
-    stages = stage_changes(*(one.get(LOCK) for one in both), declared=both[1].get(PIPELINE))
+        pairs = both[1].read(split / "test.parquet", _parquet)
+        if system and pairs is not None:
+            gained, lost = examples(tables[0], tables[1], pairs, compared["warm"].values[system], system=system)
+    trained = [one.read(model / "training.json", of_json) if model else {} for one in both]
+    data = [change for path in counts or [] for change in changes(*(one.read(path, of_json) for one in both))]
+    libraries = changes(*(one.read(REQUIREMENTS, of_requirements) for one in both))
+    stages = stage_changes(*(one.read(LOCK, stages_of) for one in both), declared=both[1].read(PIPELINE, stages_of))
     measured: list[Change] = []
     if not any(found.gains for found in compared.values()):
-        measured = [change for path in metrics or [] for change in changes(*(of_json(one.get(path)) for one in both))]
-    drawn = (_csv(both[0], curves), _csv(both[1], curves)) if curves else (None, None)
-    known = of_json(both[1].get(seeds)) if seeds else {}
+        measured = [change for path in metrics or [] for change in changes(*(one.read(path, of_json) for one in both))]
+    drawn = (both[0].read(curves, _csv), both[1].read(curves, _csv)) if curves else (None, None)
+    known = both[1].read(seeds, of_json) if seeds else {}
     different = changes(*params)
     review = Review(
         base=both[0].name,

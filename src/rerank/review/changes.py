@@ -64,18 +64,16 @@ def _hashes(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
     return {entry["path"]: str(entry.get("md5") or entry.get("etag")) for entry in stage.get(kind, [])}
 
 
-def _stages(content: bytes | None) -> dict[str, Any]:
+def stages_of(content: bytes | None) -> dict[str, Any]:
+    """Return the stages of a dvc.yaml or dvc.lock; empty for None."""
     return (YAML(typ="safe").load(content.decode()) or {}).get("stages", {}) if content else {}
 
 
-def stage_changes(base: bytes | None, new: bytes | None, *, declared: bytes | None) -> list[StageChange]:
-    """Return the stages of two dvc.lock files that differ, in the order in which dvc.yaml declares them."""
-    before, after = (_stages(lock) for lock in (base, new))
+def stage_changes(base: Mapping[str, Any], new: Mapping[str, Any], *, declared: Mapping[str, Any]) -> list[StageChange]:
+    """Return the stages of two dvc.lock files, see `stages_of`, that differ, in the order of dvc.yaml."""
     found = []
-    for name in dict.fromkeys(
-        [*(name for name in _stages(declared) if name in after or name in before), *after, *before]
-    ):
-        old, now = before.get(name, {}), after.get(name, {})
+    for name in dict.fromkeys([*(name for name in declared if name in new or name in base), *new, *base]):
+        old, now = base.get(name, {}), new.get(name, {})
         inputs = [key for key, *_ in changes(_hashes(old, "deps"), _hashes(now, "deps"))]
         params = [key for key, *_ in changes(*(flat_params(stage) for stage in (old, now)))]
         outs = [_hashes(stage, "outs") for stage in (old, now)]

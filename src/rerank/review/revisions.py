@@ -1,12 +1,16 @@
 """The files of a revision: those of the working tree, or of a commit, by Git and from the DVC cache alone."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from ruamel.yaml import YAMLError
 
 from rerank.errors import UserError
+
+Read = TypeVar("Read")
 
 WORKING_TREE = "the working tree"
 
@@ -35,14 +39,29 @@ class Revision:
             self.missing.append(str(path))
         return content
 
+    def read(self, path: Path, reader: Callable[[bytes | None], Read]) -> Read:
+        """Return what ``reader`` makes of a file's content, or of None.
+
+        Raises:
+            UserError: when it can't be read, such as with the marks of a merge conflict.
+        """
+        try:
+            return reader(self.get(path))
+        except (ValueError, YAMLError) as error:
+            words = " ".join(str(error).split())
+            raise UserError(
+                f"{path} of {self.name}: can't be read ({words}): correct it, or name another revision"
+            ) from None
+
     def _of_commit(self, path: Path) -> bytes | None:
         from dvc.api import DVCFileSystem
+        from dvc.exceptions import DvcException
         from dvc_data.index.index import DataIndexDirError
 
-        self._files = self._files or DVCFileSystem(".", rev=self.commit)
         try:
+            self._files = self._files or DVCFileSystem(".", rev=self.commit)
             return self._files.read_bytes(path.as_posix())
-        except (OSError, DataIndexDirError):
+        except (OSError, DvcException, DataIndexDirError):
             return None
 
 
