@@ -187,7 +187,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "counts.json").write_text(json.dumps({"users": users}))
         curve = pd.DataFrame({"step": [0, 10, 20], "metric": MAIN, "value": [0.1, 0.2, skill / 2]})
         curve.to_csv(folder / "curve.csv", index=False)
-        (folder / "seeds.json").write_text(json.dumps({MAIN: {"fused": [0.5, 0.52, 0.54]}}))
+        table = scored(users, skill=skill)
+        now = per_user(table["user_id"], table["book_id"], table["label"], table["score/fused"])[MAIN].mean()
+        (folder / "seeds.json").write_text(json.dumps({MAIN: {"fused": [now - 0.02, now, now + 0.02]}}))
         command(folder, "dvc add --quiet data/scores data/split")
         command(folder, f"git add --all && git commit --quiet --message 'Skill {skill}'")
     return folder
@@ -205,7 +207,7 @@ def test_the_page_says_what_changed_and_the_exit_code_whether_a_rule_is_broken(p
     page = (project / "report/report.md").read_text()
     first = page.splitlines()[2]
     assert first.startswith("**The fusion is worse**") and "same lists of 50 readers" in first
-    assert "The seed of training alone moves it by 0.020 (3 seeds, mean 0.520)" in first
+    assert "The seed of training alone moves it by 0.020 (3 seeds, mean 0." in first
     assert "- the warm lists differ: 60 readers before, 50 now, 50 with the same list, which alone are compared" in page
     assert "| users   | 60       | 50    |" in page and "| lr      | 0.0001   | 0.0002 |" in page
     assert (
@@ -255,3 +257,32 @@ def test_a_file_that_cannot_be_read_is_named_with_its_revision(project: Path, tm
     printed = command(clone, f"{RUN} --base HEAD --counts counts.json", fails=True)
     assert "Traceback" not in printed and f"error: {name} of the working tree: can't be read" in printed
     assert len(printed.strip().splitlines()[-1]) <= 300
+
+
+def test_what_lies_beside_the_page_stays_and_every_rule_given_is_judged(project: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    command(tmp_path, f"cp -r {project} {clone}")
+    (clone / "report").mkdir(exist_ok=True)
+    (clone / "report/mine.txt").write_text("mine")
+    more = "--fail-if 'fused.ndcg@10 < -0.01' --fail-if 'fused.map < -1'"
+    assert "broken: fused.ndcg@10" in command(clone, f"{RUN} --base HEAD~1 {more}", fails=True)
+    assert (clone / "report/mine.txt").read_text() == "mine"
+
+
+def test_results_of_other_params_are_said_and_judge_no_rule(project: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    command(tmp_path, f"cp -r {project} {clone}")
+    command(clone, "git checkout --quiet HEAD~1")
+    assert "note: the working tree's results are not of its" in command(clone, f"{RUN} --base HEAD")
+    assert "broken: the working tree's" in command(clone, f"{RUN} --base HEAD --fail-if 'fused.map < -1'", fails=True)
+
+
+def test_three_readers_are_never_sure_of_a_loss() -> None:
+    base = scored(3, skill=1.5)
+    compared = compare_kinds(base, scored(3, skill=0.2), seed=1)
+    assert compared["warm"].gains["fused"][MAIN].p_value >= 0.05
+    assert broken(read_rules("fused.ndcg@10 < -0.01", where="gate.rules"), compared) == []
+
+
+def test_a_text_cannot_name_a_person_through_an_entity() -> None:
+    assert r"\&commat;" in escaped("&commat;octocat") and r"\$x\$" in escaped("$x$")

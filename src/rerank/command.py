@@ -29,6 +29,7 @@ def parser(main: Callable[..., None]) -> argparse.ArgumentParser:
             f"--{name.replace('_', '-')}",
             type=Path if Path in inner else str,
             nargs="+" if typing.get_origin(kind) is list else None,
+            action="extend" if typing.get_origin(kind) is list else "store",
             required=default is inspect.Parameter.empty,
             default=None if default is inspect.Parameter.empty else default,
         )

@@ -2,7 +2,7 @@
 
 from html import escape
 
-SIGNS = frozenset("\\|<>*_`[]~")
+SIGNS = frozenset("\\|<>*_`[]~$&")
 # GitHub makes links of @name and #12, and tells the person; a word joiner after the sign keeps it a sign.
 LINKS = frozenset("@#")
 JOINER = "\u2060"

@@ -6,7 +6,9 @@ A revision is a commit, a branch, a tag or an experiment of `dvc exp show`.
 """
 
 import io
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -25,8 +27,10 @@ from rerank.review.rules import broken, read_rules, rule
 from rerank.systems.registry import SYSTEMS
 
 PIPELINE, LOCK, REQUIREMENTS = Path("dvc.yaml"), Path("dvc.lock"), Path("requirements.txt")
+PAGE = "report.md"
 # A move of the chance level that changes what a figure means.
 MOVED = 0.005
+STALE = "the working tree's results are not of its params, code and data: run `dvc repro`, or `dvc checkout`"
 # A share of cut pairs that a reviewer should know.
 CUT = 0.05
 
@@ -35,7 +39,8 @@ def _scores(one: Revision, folders: list[Path]) -> pd.DataFrame | None:
     """Return the test scores of a revision, of the folders that it has."""
     found = {folder / "test.parquet": one.read(folder / "test.parquet", _parquet) for folder in folders}
     tables = {file: table for file, table in found.items() if table is not None}
-    return joined(tables) if tables else None
+    same_types = {"user_id": str, "book_id": str, "label": float}
+    return joined(tables).astype(same_types) if tables else None
 
 
 def _parquet(content: bytes | None) -> pd.DataFrame | None:
@@ -46,6 +51,17 @@ def _csv(content: bytes | None) -> pd.DataFrame | None:
     return None if content is None else pd.read_csv(io.BytesIO(content))
 
 
+def _is_stale(one: Revision) -> bool:
+    """Whether it is the working tree, and what lies there is not of its params, code and data."""
+    return one.commit is None and subprocess.run(["dvc", "status", "--quiet"], capture_output=True).returncode != 0
+
+
+def _changes(both: tuple[Revision, Revision], path: Path, reader: Callable[[bytes | None], dict]) -> list[Change]:
+    """Return what differs in a file that both have; what one lacks is named as missing."""
+    contents = [one.read(path, reader) for one in both]
+    return changes(*contents) if all(contents) else []
+
+
 def _warnings(
     revisions: tuple[Revision, Revision],
     tables: tuple[pd.DataFrame | None, pd.DataFrame | None],
@@ -53,7 +69,8 @@ def _warnings(
     trained: list[dict],
     params: list,
 ) -> list[str]:
-    lines = missing(revisions)
+    lines = [STALE] if _is_stale(revisions[1]) else []
+    lines += missing(revisions)
     for kind, found in compared.items():
         before, now, same = found.users
         if not before == now == same:
@@ -113,17 +130,18 @@ def main(
         system = judged_system(compared["warm"])
         pairs = both[1].read(split / "test.parquet", _parquet)
         if system and pairs is not None:
+            pairs = pairs.astype({"user_id": str, "book_id": str})
             gained, lost = examples(tables[0], tables[1], pairs, compared["warm"].values[system], system=system)
     trained = [one.read(model / "training.json", of_json) if model else {} for one in both]
-    data = [change for path in counts or [] for change in changes(*(one.read(path, of_json) for one in both))]
-    libraries = changes(*(one.read(REQUIREMENTS, of_requirements) for one in both))
+    data = [change for path in counts or [] for change in _changes(both, path, of_json)]
+    libraries = _changes(both, REQUIREMENTS, of_requirements)
     stages = stage_changes(*(one.read(LOCK, stages_of) for one in both), declared=both[1].read(PIPELINE, stages_of))
     measured: list[Change] = []
     if not any(found.gains for found in compared.values()):
-        measured = [change for path in metrics or [] for change in changes(*(one.read(path, of_json) for one in both))]
+        measured = [change for path in metrics or [] for change in _changes(both, path, of_json)]
     drawn = (both[0].read(curves, _csv), both[1].read(curves, _csv)) if curves else (None, None)
     known = both[1].read(seeds, of_json) if seeds else {}
-    different = changes(*params)
+    different = changes(*params) if all(params) else []
     review = Review(
         base=both[0].name,
         new=both[1].name,
@@ -138,15 +156,14 @@ def main(
         seeds={key.removeprefix("ndcg@10."): value for key, value in known.items()},
         gained=gained,
         lost=lost,
-        broken=broken(told, compared),
+        broken=[*([STALE] if told and _is_stale(both[1]) else []), *broken(told, compared)],
         rules=len(told),
     )
-    with replacing(report) as partial:
-        partial.mkdir()
-        (partial / "report.md").write_text(markdown(review))
+    with replacing(report / PAGE) as partial:
+        partial.write_text(markdown(review), encoding="utf-8")
     print(verdict(review).replace("*", ""))
     print(*(f"note: {line}" for line in review.warnings), sep="\n", end="\n" if review.warnings else "")
-    print(f"{report / 'report.md'}")
+    print(report / PAGE)
     if review.broken:
         print(*(f"broken: {line}" for line in review.broken), sep="\n", file=sys.stderr)
         sys.exit(1)

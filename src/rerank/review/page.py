@@ -1,5 +1,7 @@
 """The page that a reviewer reads, in the Markdown that GitHub shows, charts as Mermaid: it needs no hosting."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,8 @@ from rerank.systems.registry import SYSTEMS
 HEADING = METRICS[MAIN].heading
 # Letters of a text, rows of a table of changes, and names of inputs that a line shows.
 LETTERS, ROWS, NAMES = 110, 40, 4
+# Points of a curve that are drawn, and a difference that is rounding.
+POINTS, SAME = 200, 1e-5
 WORDS = {
     "better": "is better",
     "worse": "is worse",
@@ -63,7 +67,8 @@ def verdict(review: Review) -> str:
         f"**The {SYSTEMS[system].label} {WORDS[gain.verdict]}**: {HEADING} {_said(gain)}, on the same lists of "
         f"{compared.users[2]:,} readers, {gain.base:.3f} before and {gain.new:.3f} now."
     )
-    if len(known := review.seeds.get(system, [])) > 1:
+    known = review.seeds.get(system, [])
+    if len(known) > 1 and any(abs(value - gain.new) < SAME for value in known):  # else it is of another run
         mean, deviation = spread(known)
         line += f" The seed of training alone moves it by {deviation:.3f} ({len(known)} seeds, mean {mean:.3f})."
     return line
@@ -141,19 +146,23 @@ def _chart(curves: tuple[pd.DataFrame | None, pd.DataFrame | None]) -> str | Non
     before, now = curves
     if before is None or now is None or before.empty or now.empty:
         return None
+    names = {str(name) for curve in (before, now) for name in curve["metric"]}
     series = [curve.groupby("step")["value"].last() for curve in (before, now)]
-    steps = sorted(set(series[0].index) | set(series[1].index))
-    filled = [one.reindex(steps).interpolate(method="index").bfill().ffill() for one in series]
-    values = [value for one in filled for value in one]
+    steps = sorted(set(series[0].index) & set(series[1].index))[:POINTS]
+    filled = [one[steps] for one in series]
+    values = [float(value) for one in filled for value in one]
+    if len(names) > 1 or len(steps) < 2 or not all(map(math.isfinite, values)):
+        return None
+    metric = re.sub(r"[^\w@. -]", "", names.pop())
     room = max(0.01, 0.1 * (max(values) - min(values)))
     lines = [f"  line [{', '.join(f'{value:.4f}' for value in one)}]" for one in filled]
     return "\n".join(
         [
             "```mermaid",
             "xychart-beta",
-            '  title "Validation while training: before (first line), now (second line); higher is better"',
+            '  title "Validation while training: before (first line), now (second line), steps that both have"',
             f'  x-axis "steps" [{", ".join(map(str, steps))}]',
-            f'  y-axis "{now["metric"].iloc[0]}" {max(0.0, min(values) - room):.3f} --> {max(values) + room:.3f}',
+            f'  y-axis "{metric}" {min(values) - room:.3f} --> {max(values) + room:.3f}',
             *lines,
             "```",
         ]
@@ -180,7 +189,7 @@ def markdown(review: Review) -> str:
         state = "\n".join(f"- **broken** {escaped(line)}" for line in review.broken) or "None is broken."
         parts += [f"## Rules ({review.rules})", state]
     if review.warnings:
-        parts += ["## Before you believe it", "\n".join(f"- {line}" for line in review.warnings)]
+        parts += ["## Before you believe it", "\n".join(f"- {escaped(line)}" for line in review.warnings)]
     if review.metrics:
         parts += ["## Metrics", "Without the scores there is no interval.", _changes("metric", review.metrics)]
     if review.data:

@@ -1,7 +1,8 @@
 """A gate: rules, one a line, that say which losses a change must not have.
 
 ``fused.ndcg@10 < -0.01`` fails when the difference is below -0.01 and the readers are sure of a loss: its 95 % interval
-lies below 0. ``strictly`` at the end fails at the number alone. ``cold.`` in front means the lists of cold books.
+lies below 0 and the paired test has p < 0.05. ``strictly`` at the end fails at the number alone. ``cold.`` in front
+means the lists of cold books.
 """
 
 import re
@@ -63,6 +64,6 @@ def broken(rules: list[Rule], compared: Mapping[str, Compared]) -> list[str]:
             lines.append(f"{one.text}: can't be judged: the revisions have no list of it in common")
             continue
         value, low, high = (gain.difference[name] for name in ("value", "low", "high"))
-        if value < one.limit and (one.strict or high < 0):
+        if value < one.limit and (one.strict or gain.verdict == "worse"):
             lines.append(f"{one.text}: it is {value:+.3f} ({low:+.3f} to {high:+.3f}), p = {gain.p_value:.3f}")
     return lines
