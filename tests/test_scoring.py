@@ -197,7 +197,9 @@ print(int(peak.split()[1]) // 1024)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a process's own peak (VmHWM), without its parent's"
+)
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     peaks = []
     for rows in (30_000, 300_000):

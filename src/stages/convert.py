@@ -4,7 +4,6 @@ from pathlib import Path
 
 from rerank.command import run
 from rerank.data.conversion import convert
-from rerank.data.pairs import SourceColumns
 from rerank.data.shapes import OPTIONAL, check_taken, shape_of
 from rerank.data.shaping import shape
 from rerank.data.source_tables import Shaping
@@ -22,17 +21,7 @@ def main(*, raw: Path, tables: Path) -> None:
         if shape_of(params.shape).maker is None:
             words = convert(raw, partial, **quotes).words(tables)
         else:
-            how = Shaping(
-                columns=SourceColumns.from_params(params),
-                positive_column=params.positive_column,
-                negative_column=params.negative_column,
-                positive_from=params.positive_from,
-                sampled_negatives=params.sampled_negatives,
-                context_favourites=params.context_favourites,
-                max_empty_share=params.max_empty_share,
-                title_pattern=params.title_pattern,
-                seed=params.seed,
-            )
+            how = Shaping.from_params(params)
             words = shape(raw, partial, name=params.shape, how=how, **quotes)
     print(*words, sep="\n")
 

@@ -22,7 +22,8 @@ from rerank.data.formats import FORMATS, is_hidden, table_suffix, wanted
 from rerank.errors import UserError
 
 CHUNK = 2**20
-# What a broken archive raises; of the zip, RuntimeError is a password and NotImplementedError an unknown compression.
+# What a broken archive raises; RuntimeError is zipfile's for a password, and its NotImplementedError, which is one too,
+# for an unknown compression.
 DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -30,7 +31,6 @@ DAMAGED = (
     zlib.error,
     EOFError,
     RuntimeError,
-    NotImplementedError,
 )
 
 

@@ -10,7 +10,7 @@ import duckdb
 from rerank.data import negatives
 from rerank.data.headerless import kind_of
 from rerank.data.schema import shown
-from rerank.data.source_tables import Shaping, Table, check_one_text, relation
+from rerank.data.source_tables import Shaping, Table, collect_one_text, relation
 from rerank.data.sql import is_filled, number, quote
 from rerank.errors import UserError
 
@@ -23,8 +23,8 @@ def _lacks(noun: str, advice: str) -> NoReturn:
     raise UserError(f"params.yaml: shape: the source holds no {noun}: {advice}")
 
 
-def _named(table: Table, name: str) -> str:
-    """Return what a table calls a column, whatever its capitals.
+def _named(table: Table, name: str, *, key: str = "shape") -> str:
+    """Return what a table calls a column, whatever its capitals; of ``label_column`` it may hold any numbers.
 
     Raises:
         UserError: when it has none, or one of a wrong type.
@@ -34,12 +34,12 @@ def _named(table: Table, name: str) -> str:
         raise UserError(
             f"{table.name}: column '{name}' is missing (it has {shown(table.columns)}): rename yours, or leave it out"
         )
-    table.check({"shape": found})
+    table.check({key: found})
     return found
 
 
-def _texts(connection: duckdb.DuckDBPyConnection, tables: list[Table], *, noun: str) -> str:
-    """Return the query for ``id`` and ``text`` of a collection's queries or documents, each id once."""
+def _collect(connection: duckdb.DuckDBPyConnection, tables: list[Table], *, noun: str) -> None:
+    """Make the table ``queries`` or ``documents`` (id, text) of a collection's."""
     selects = []
     for table in tables:
         key = next((name for name in IDS if name in map(str.lower, table.columns)), IDS[0])
@@ -48,11 +48,11 @@ def _texts(connection: duckdb.DuckDBPyConnection, tables: list[Table], *, noun: 
             title = quote(_named(table, "title"))
             text = f"concat_ws(E'\\n\\n', CASE WHEN {is_filled(title)} THEN {title} END, {text})"
         selects.append(
-            f"SELECT CAST({quote(_named(table, key))} AS VARCHAR) AS id, {text} AS text FROM {relation([table])}"
+            f"SELECT CAST({quote(_named(table, key))} AS VARCHAR) AS id, CAST({text} AS VARCHAR) AS text "
+            f"FROM {relation([table])}"
         )
-    rows = " UNION ALL ".join(selects)
-    check_one_text(connection, rows, noun=f"{tables[0].name}: {noun}")
-    return f"SELECT id, min(text) AS text FROM ({rows}) GROUP BY id"
+    name = {"query": "queries", "document": "documents"}[noun]
+    collect_one_text(connection, name, " UNION ALL ".join(selects), noun=f"{tables[0].name}: {noun}")
 
 
 def make_from_beir(connection: duckdb.DuckDBPyConnection, tables: list[Table], how: Shaping) -> list[str]:
@@ -71,22 +71,15 @@ def make_from_beir(connection: duckdb.DuckDBPyConnection, tables: list[Table], h
         _lacks("queries", "their file has 'queries' in its name")
     if not documents:
         _lacks("documents", "they stand in a file beside the queries")
-    connection.execute(f"CREATE TEMP TABLE queries AS {_texts(connection, queries, noun='query')}")
-    connection.execute(f"CREATE VIEW documents AS {_texts(connection, documents, noun='document')}")
-    for table in qrels:
-        table.check({"label_column": _named_grade(table)})
+    _collect(connection, queries, noun="query")
+    _collect(connection, documents, noun="document")
     rows = (
         f"SELECT CAST({quote(_named(table, BEIR_QRELS[0]))} AS VARCHAR) AS user_id, "
         f"CAST({quote(_named(table, BEIR_QRELS[1]))} AS VARCHAR) AS book_id, "
-        f"CAST({quote(_named_grade(table))} AS VARCHAR) AS grade FROM {relation([table])}"
+        f"CAST({quote(_named(table, BEIR_QRELS[2], key='label_column'))} AS VARCHAR) AS grade FROM {relation([table])}"
         for table in qrels
     )
     return _shape(connection, " UNION ALL ".join(rows), how)
-
-
-def _named_grade(table: Table) -> str:
-    grade = next((column for column in table.columns if column.lower() == BEIR_QRELS[2]), None)
-    return grade or _named(table, BEIR_QRELS[2])
 
 
 def make_from_letor(connection: duckdb.DuckDBPyConnection, tables: list[Table], how: Shaping) -> list[str]:
@@ -115,12 +108,10 @@ def make_from_letor(connection: duckdb.DuckDBPyConnection, tables: list[Table], 
     if queries:
         id_and_text = f"CAST({quote(user)} AS VARCHAR), CAST({quote(names.context_column)} AS VARCHAR)"
         said += f" UNION ALL SELECT {id_and_text} FROM {relation(queries)}"
-    check_one_text(connection, said, noun=f"{qrels[0].name}: query")
-    connection.execute(f"CREATE TEMP TABLE queries AS SELECT id, min(text) AS text FROM ({said}) GROUP BY id")
+    collect_one_text(connection, "queries", said, noun=f"{qrels[0].name}: query")
     id_and_text = f"CAST({quote(book)} AS VARCHAR) AS id, CAST({quote(text)} AS VARCHAR) AS text"
     texts = f"SELECT {id_and_text} FROM {relation(documents)}"
-    check_one_text(connection, texts, noun=f"{documents[0].name}: document")
-    connection.execute(f"CREATE VIEW documents AS SELECT id, min(text) AS text FROM ({texts}) GROUP BY id")
+    collect_one_text(connection, "documents", texts, noun=f"{documents[0].name}: document")
     judged = ", ".join(
         f"CAST({quote(name)} AS VARCHAR) AS {column}"
         for name, column in zip(LETOR_QRELS, ("user_id", "book_id", "grade"), strict=True)
@@ -134,7 +125,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, qrels: str, how: Shaping) -> l
         CREATE TEMP TABLE judgments AS
         SELECT user_id, book_id, CASE WHEN {number("grade")} < 0 THEN '0' ELSE grade END AS label FROM ({qrels})""")
     connection.execute(
-        "CREATE TEMP TABLE catalogue AS SELECT id AS book_id, text AS book_text FROM documents WHERE id IS NOT NULL"
+        "CREATE VIEW catalogue AS SELECT id AS book_id, text AS book_text FROM documents WHERE id IS NOT NULL"
     )
     notes = negatives.sample(
         connection,

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rerank.data.formats import FORMATS, LEFT_OUT, is_hidden
+from rerank.data.formats import FORMATS, copy_left_out, is_hidden
 from rerank.errors import UserError
 from rerank.files import replacing
 
@@ -35,9 +35,13 @@ class Converted:
     def words(self, tables: Path) -> list[str]:
         """Return it in a few lines."""
         without = f", {self.empty:,} of them without rows" if self.empty else ""
-        more = [f"and {len(self.notes) - SHOWN:,} more such tables"] if len(self.notes) > SHOWN else []
         noun = "file" if self.tables == 1 else "files"
-        return [f"{self.tables:,} parquet {noun} in {tables}{without}", *self.notes[:SHOWN], *more]
+        return [f"{self.tables:,} parquet {noun} in {tables}{without}", *self.some_notes()]
+
+    def some_notes(self) -> list[str]:
+        """Return the first notes, and how many more there are."""
+        more = [f"and {len(self.notes) - SHOWN:,} more such tables"] if len(self.notes) > SHOWN else []
+        return [*self.notes[:SHOWN], *more]
 
 
 def convert(raw: Path, tables: Path, *, csv_quote: str | None, tsv_quote: str | None) -> Converted:
@@ -86,8 +90,7 @@ def convert(raw: Path, tables: Path, *, csv_quote: str | None, tsv_quote: str | 
         told = [part.partition("=") for part in place.parts[:-1] if "=" in part]
         if told:
             _add(target, {unquote(key): None if value == NO_VALUE else unquote(value) for key, _, value in told})
-    if (raw / LEFT_OUT).is_file():
-        shutil.copyfile(raw / LEFT_OUT, tables / LEFT_OUT)
+    copy_left_out(raw, tables)
     return Converted(len(files), empty, notes)
 
 

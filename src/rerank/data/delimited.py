@@ -9,6 +9,7 @@ import csv
 import re
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -85,23 +86,19 @@ def _convert(table: Path, target: Path, *, name: str, delimiter: str, quote: str
     if told:
         next(rows)
     columns = _columns(next(rows, (1, 1, []))[2], name=name)
-    schema = marked(pa.schema([(column, pa.string()) for column in columns]), name)
-    count, long, longest = 0, 0, (1, 0)
-    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
-        group: list[list[str]] = []
+    long, longest = 0, (1, 0)
+
+    def checked() -> Iterator[list[str]]:
+        nonlocal long, longest
         for line, lines, row in rows:
             if len(row) != len(columns):
                 noun = "field" if len(row) == 1 else "fields"
                 raise UserError(f"{name}: line {line} has {len(row)} {noun}, and its header {len(columns)}: {ADVICE}")
             if lines > 1:
                 long, longest = long + 1, max(longest, (lines, line))
-            group.append(row)
-            if len(group) == ROWS_PER_GROUP:
-                count += len(group)
-                writer.write_table(_table(group, schema))
-                group = []
-        count += len(group)
-        writer.write_table(_table(group, schema))
+            yield row
+
+    count = write_texts(checked(), target, columns=columns, name=name)
     if not long:
         return None
     return (
@@ -109,9 +106,16 @@ def _convert(table: Path, target: Path, *, name: str, delimiter: str, quote: str
     )
 
 
-def _table(rows: list[list[str]], schema: pa.Schema) -> pa.Table:
-    fields = zip(*rows, strict=True) if rows else [()] * len(schema)
-    return pa.table([pa.array([value or None for value in column], pa.string()) for column in fields], schema=schema)
+def write_texts(rows: Iterator[list[str]], target: Path, *, columns: list[str], name: str) -> int:
+    """Write rows of texts as a parquet file made from ``name``, an empty text as null; return how many there are."""
+    schema = marked(pa.schema([(column, pa.string()) for column in columns]), name)
+    count = 0
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        while group := list(islice(rows, ROWS_PER_GROUP)):
+            fields = [pa.array([value or None for value in field], pa.string()) for field in zip(*group, strict=True)]
+            writer.write_table(pa.table(fields, schema=schema))
+            count += len(group)
+    return count
 
 
 def convert_csv(table: Path, target: Path, *, name: str, quote: str | None) -> str | None:

@@ -5,6 +5,7 @@ source is left out, and counted.
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -97,10 +98,9 @@ def wanted(paths: Sequence[PurePosixPath], *, source: str, up_to: int = 0) -> li
     check_whole(paths, source=source)
     none = [is_hidden(path) or (path.suffix.lower() == ".txt" and path.stem.lower() in NOTES) for path in paths]
     kinds = [None if left else FORMATS.get(table_suffix(path)) for path, left in zip(paths, none, strict=True)]
-    first = min((kind.preference for kind in kinds if kind), default=None)
+    highest = max(up_to, min((kind.preference for kind in kinds if kind), default=0))
     return [
-        _renamed(path) if kind and kind.preference <= max(first or 0, up_to) else None
-        for path, kind in zip(paths, kinds, strict=True)
+        _renamed(path) if kind and kind.preference <= highest else None for path, kind in zip(paths, kinds, strict=True)
     ]
 
 
@@ -119,3 +119,9 @@ def left_out(folder: Path) -> int:
     """Return how many files of its source are not in ``folder``: what the stage pull made, or convert from it."""
     path = folder / LEFT_OUT
     return len(json.loads(path.read_text())) if path.is_file() else 0
+
+
+def copy_left_out(folder: Path, target: Path) -> None:
+    """Copy what ``folder`` says of the files that are not in it."""
+    if (folder / LEFT_OUT).is_file():
+        shutil.copyfile(folder / LEFT_OUT, target / LEFT_OUT)

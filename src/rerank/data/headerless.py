@@ -4,35 +4,34 @@ Which file holds what says its name: judgments have "qrel" in it, queries "quer"
 documents. Fields are separated by tabs, those of judgments by any blanks; nothing encloses a field.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import chain
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from rerank.data.delimited import write_texts
 from rerank.data.encoding import check_start, not_utf8
 from rerank.data.formats import is_hidden
-from rerank.data.origin import marked
 from rerank.errors import UserError
 
-ROWS_PER_GROUP = 50_000
 CHARACTERS = 60
 ENDINGS = (".tsv", ".txt")
-QRELS = {4: ("query-id", None, "corpus-id", "score"), 3: ("query-id", "corpus-id", "score")}
-QUERIES: dict[int, tuple[str | None, ...]] = {2: ("_id", "text")}
-# MS MARCO's passages, what has a title, and MS MARCO's documents, whose second field is an address.
-DOCUMENTS = {2: ("_id", "text"), 3: ("_id", "title", "text"), 4: ("_id", None, "title", "text")}
-SIGNS = {"qrels": ("qrel",), "queries": ("quer", "topic", "topics", "query")}
+# kind → fields of a line → their columns, None for one that is not read. Of documents: MS MARCO's passages, what has a
+# title, and MS MARCO's documents, whose second field is an address.
+LAYOUTS: dict[str, dict[int, tuple[str | None, ...]]] = {
+    "qrels": {3: ("query-id", "corpus-id", "score"), 4: ("query-id", None, "corpus-id", "score")},
+    "queries": {2: ("_id", "text")},
+    "documents": {2: ("_id", "text"), 3: ("_id", "title", "text"), 4: ("_id", None, "title", "text")},
+}
 FORMS = {"qrels": "QUERY 0 DOCUMENT GRADE", "queries": "ID, tab, QUERY", "documents": "ID, tab, TEXT"}
+# What a file's name holds, or what its folder is called.
+SIGNS = {"qrel": "qrels", "quer": "queries", "topic": "queries"}
+FOLDERS = {"qrels": "qrels", "query": "queries", "queries": "queries", "topics": "queries"}
 
 
 def kind_of(place: Path) -> str:
     """Return what a file holds by its name, or else that of its folder: qrels, queries or documents."""
-    name, folder = place.name.lower(), place.parent.name.lower()
-    for kind, signs in SIGNS.items():
-        if any(sign in name for sign in signs):
-            return kind
-    return next((kind for kind, signs in SIGNS.items() if folder in (kind, *signs)), "documents")
+    by_name = next((kind for sign, kind in SIGNS.items() if sign in place.name.lower()), None)
+    return by_name or FOLDERS.get(place.parent.name.lower(), "documents")
 
 
 def _lines(file: Path, *, name: str) -> Iterator[tuple[int, str]]:
@@ -47,38 +46,30 @@ def _lines(file: Path, *, name: str) -> Iterator[tuple[int, str]]:
         raise not_utf8(file, name=name) from None
 
 
+def _rows(file: Path, *, name: str, kind: str) -> Iterator[list[str]]:
+    """Yield the fields of each line, as many in each as in the first."""
+    known: Collection[int] = LAYOUTS[kind]
+    for number, line in _lines(file, name=name):
+        values = line.split() if kind == "qrels" else line.split("\t")
+        if len(values) not in known:
+            raise UserError(
+                f"{name}: line {number:,} has {len(values)} fields ({line[:CHARACTERS]!r}): write {FORMS[kind]}, or "
+                "name the file after what it holds (qrels, queries)"
+            )
+        known = (len(values),)
+        yield values
+
+
 def _convert(file: Path, target: Path, *, name: str, kind: str) -> int:
-    layouts = {"qrels": QRELS, "queries": QUERIES, "documents": DOCUMENTS}[kind]
-    layout: tuple[str | None, ...] | None = None
-    writer, group = None, list[list[str]]()
-    try:
-        for number, line in _lines(file, name=name):
-            values = line.split() if kind == "qrels" else line.split("\t")
-            layout = layout or layouts.get(len(values))
-            if layout is None or len(layout) != len(values):
-                raise UserError(
-                    f"{name}: line {number:,} has {len(values)} fields ({line[:CHARACTERS]!r}): write {FORMS[kind]}, "
-                    "or name the file after what it holds (qrels, queries)"
-                )
-            if writer is None:
-                columns = [column for column in layout if column]
-                schema = marked(pa.schema([(column, pa.string()) for column in columns]), name)
-                writer = pq.ParquetWriter(target, schema, compression="zstd")
-            group.append([value for column, value in zip(layout, values, strict=True) if column])
-            if len(group) == ROWS_PER_GROUP:
-                writer.write_table(_table(group, schema))
-                group = []
-        if writer is not None:
-            writer.write_table(_table(group, schema))
-    finally:
-        if writer is not None:
-            writer.close()
-    return len(layout or ())
-
-
-def _table(rows: list[list[str]], schema: pa.Schema) -> pa.Table:
-    fields = zip(*rows, strict=True) if rows else [()] * len(schema)
-    return pa.table([pa.array([value or None for value in column], pa.string()) for column in fields], schema=schema)
+    """Convert a file of a kind; return how many fields a line has, 0 without a line."""
+    rows = _rows(file, name=name, kind=kind)
+    first = next(rows, None)
+    if first is None:
+        return 0
+    layout = LAYOUTS[kind][len(first)]
+    named = ([value for column, value in zip(layout, row, strict=True) if column] for row in chain([first], rows))
+    write_texts(named, target, columns=[column for column in layout if column], name=name)
+    return len(layout)
 
 
 def convert_trec(raw: Path, tables: Path) -> None:
@@ -97,8 +88,8 @@ def convert_trec(raw: Path, tables: Path) -> None:
             )
         target = tables / place.with_name(f"{place.name}.parquet")
         target.parent.mkdir(parents=True, exist_ok=True)
-        many = _convert(file, target, name=str(file), kind=kind_of(place))
-        if kind_of(place) == "documents" and many:
+        kind = kind_of(place)
+        if (many := _convert(file, target, name=str(file), kind=kind)) and kind == "documents":
             fields[many] = file
     if len(fields) > 1:
         (few, one), (more, other) = sorted(fields.items())[:2]

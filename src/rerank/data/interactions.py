@@ -5,7 +5,7 @@ import duckdb
 from rerank.data import negatives
 from rerank.data.hashing import pair_order
 from rerank.data.leaks import named_title
-from rerank.data.source_tables import Shaping, Table, check_one_text, relation
+from rerank.data.source_tables import Shaping, Table, collect_one_text, collect_texts, relation
 from rerank.data.sql import is_filled, literal, number, one_row, quote
 from rerank.errors import UserError
 
@@ -107,14 +107,10 @@ def _read(
     )
     notes = []
     if books:
-        check_one_text(connection, texts, noun=f"{books[0].name}: book")
-    elif several := connection.execute(
-        f"SELECT id FROM ({texts}) GROUP BY id HAVING min(text) <> max(text)"
-    ).fetchall():
-        notes.append(f"{len(several):,} books have several texts: of each the lowest is taken")
-    connection.execute(
-        f"CREATE TEMP TABLE catalogue AS SELECT id AS book_id, min(text) AS book_text FROM ({texts}) GROUP BY id"
-    )
+        collect_one_text(connection, "texts_of_books", texts, noun=f"{books[0].name}: book")
+    elif several := collect_texts(connection, "texts_of_books", texts):
+        notes.append(f"{several:,} books have several texts: of each the lowest is taken")
+    connection.execute("CREATE VIEW catalogue AS SELECT id AS book_id, text AS book_text FROM texts_of_books")
     lacks = one_row(
         connection, "SELECT count(*) AS rows, min(book_id) AS first FROM rows ANTI JOIN catalogue USING (book_id)"
     )

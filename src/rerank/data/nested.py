@@ -8,7 +8,6 @@ import re
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rerank.data import negatives
 from rerank.data.schema import shown
@@ -31,7 +30,7 @@ def _list(connection: duckdb.DuckDBPyConnection, table: Table, column: str, *, k
     Raises:
         UserError: when it is missing, or holds something else.
     """
-    schema = pq.read_schema(table.file)
+    schema = table.schema
     name, _, field = (column, "", "") if column in schema.names else column.partition(".")
     if name not in schema.names:
         table.check({key: column})

@@ -9,7 +9,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from rerank.data.conversion import convert
-from rerank.data.formats import LEFT_OUT
+from rerank.data.formats import copy_left_out
 from rerank.data.pairs import COLUMNS, SourceColumns
 from rerank.data.shapes import shape_of
 from rerank.data.source_tables import Shaping, opened
@@ -65,12 +65,11 @@ def shape(
         if kind.reader:
             resolve_name(kind.reader)(raw, read)
         else:
-            notes += convert(raw, read, csv_quote=csv_quote, tsv_quote=tsv_quote).words(read)[1:]
+            notes += convert(raw, read, csv_quote=csv_quote, tsv_quote=tsv_quote).some_notes()
         connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": beside})
         notes += resolve_name(kind.maker)(connection, opened(read, raw=raw), how)
         chosen = ", ".join(f"{SHAPED[key]} AS {quote(column)}" for key, column in by_key.items())
         pairs = tables / "pairs.parquet"
         connection.sql(f"SELECT {chosen} FROM shaped ORDER BY ALL").write_parquet(str(pairs), compression="zstd")
-    if (raw / LEFT_OUT).is_file():
-        (tables / LEFT_OUT).write_bytes((raw / LEFT_OUT).read_bytes())
+    copy_left_out(raw, tables)
     return [*notes, f"{pq.read_metadata(pairs).num_rows:,} pairs of shape {name}"]

@@ -1,16 +1,17 @@
 """The tables of a source that are not pairs yet, and how they become pairs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Self
 
 import duckdb
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from rerank.data.origin import origin
 from rerank.data.pairs import SourceColumns
 from rerank.data.schema import check_columns, footer
-from rerank.data.sql import parquet
+from rerank.data.sql import one_row, parquet
 from rerank.errors import UserError
 
 CHARACTERS = 40
@@ -41,19 +42,30 @@ class Shaping:
     title_pattern: str | None
     seed: int
 
+    @classmethod
+    def from_params(cls, params: object) -> Self:
+        """Take all from a stage's params of the same names."""
+        others = {field.name: getattr(params, field.name) for field in fields(cls) if field.name != "columns"}
+        return cls(columns=SourceColumns.from_params(params), **others)
+
 
 @dataclass(frozen=True)
 class Table:
-    """A parquet file of the source: where it lies, its place in the source, its name for messages, its columns."""
+    """A parquet file of the source: where it lies, its place in the source, its name for messages, its schema."""
 
     file: Path
     place: Path
     name: str
-    columns: list[str]
+    schema: pa.Schema
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return list(self.schema.names)
 
     def check(self, wanted: Mapping[str, str]) -> None:
         """Check the columns, see `rerank.data.schema.check_columns`."""
-        check_columns(pq.read_schema(self.file), wanted, source=self.name)
+        check_columns(self.schema, wanted, source=self.name)
 
 
 def relation(tables: Iterable[Table]) -> str:
@@ -71,7 +83,7 @@ def opened(folder: Path, *, raw: Path) -> list[Table]:
     for file in sorted(folder.rglob("*.parquet")):
         name = str(raw / file.relative_to(folder))
         rows, schema = footer(file, name=name)
-        found.append(Table(file, file.relative_to(folder), origin(schema) or name, schema.names))
+        found.append(Table(file, file.relative_to(folder), origin(schema) or name, schema))
         filled += found[-1:] if rows else []
     for table in found:
         if table not in filled and all(table.columns != other.columns for other in filled):
@@ -79,19 +91,29 @@ def opened(folder: Path, *, raw: Path) -> list[Table]:
     return filled
 
 
-def check_one_text(connection: duckdb.DuckDBPyConnection, rows: str, *, noun: str) -> None:
-    """Check that each id has one text, for whoever mixes two collections.
+def collect_texts(connection: duckdb.DuckDBPyConnection, name: str, rows: str) -> int:
+    """Make the table ``name`` (id, text, and other where there is one), each id once; return how many have an other.
 
     Args:
-        rows: a query for ``id`` and ``text``.
+        rows: a query for ``id`` and ``text``. Of several texts of an id the lowest is taken; other is the highest.
+    """
+    connection.execute(f"""
+        CREATE TEMP TABLE {name} AS
+        SELECT id, min(text) AS text, nullif(max(text), min(text)) AS other FROM ({rows}) GROUP BY id""")
+    return int(one_row(connection, f"SELECT count(other) AS several FROM {name}")["several"])
+
+
+def collect_one_text(connection: duckdb.DuckDBPyConnection, name: str, rows: str, *, noun: str) -> None:
+    """Do as `collect_texts`, and refuse several texts of an id, for whoever mixes two collections.
+
+    Args:
         noun: what the ids are of, for the message.
 
     Raises:
         UserError: naming the first id with two.
     """
-    several = f"SELECT id, min(text), max(text) FROM ({rows}) GROUP BY id HAVING min(text) <> max(text) ORDER BY id"
-    if found := connection.execute(f"{several} LIMIT 1").fetchone():
-        one, other = (str(text)[:CHARACTERS] for text in found[1:])
-        raise UserError(
-            f"{noun} {found[0]!r} has two texts, {one!r} and {other!r}: keep one, or one collection a folder"
-        )
+    if not collect_texts(connection, name, rows):
+        return
+    first = connection.execute(f"SELECT * FROM {name} WHERE other IS NOT NULL ORDER BY id LIMIT 1").fetchall()[0]
+    one, other = (text[:CHARACTERS] for text in first[1:])
+    raise UserError(f"{noun} {first[0]!r} has two texts, {one!r} and {other!r}: keep one, or one collection a folder")
