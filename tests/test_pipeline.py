@@ -10,6 +10,7 @@ import pytest
 from checkout import command, commit, make_checkout, set_params
 from ruamel.yaml import YAML
 
+MAKE = "make --no-print-directory --old-file=environment VENV=$(dirname $(dirname $(which python)))"
 GENRES = ("space", "crime", "love", "myth")
 STAGES = YAML(typ="safe").load(Path(__file__).parent.parent / "dvc.yaml")["stages"]
 AFTER_LR = {
@@ -127,8 +128,7 @@ def test_an_experiment_runs_training_and_what_follows_and_going_back_runs_nothin
     for title in ("nDCG@10 of every system", "Validation", "ROC"):
         assert title in both and title in one
     assert '"rev": "HEAD"' in both and '"rev": "HEAD"' not in one
-    make = "make --no-print-directory --old-file=environment VENV=$(dirname $(dirname $(which python)))"
-    printed = command(project, f"{make} report BASE=HEAD; true")
+    printed = command(project, f"{MAKE} report BASE=HEAD; true")
     assert "nDCG@10" in printed and "report/report.md" in printed and "lacks" not in printed, printed
     page = (project / "report/report.md").read_text()
     assert all(words in page for words in ("## Params", "| lr ", "| train ", "xychart-beta", "## Systems")), page
@@ -157,10 +157,7 @@ def test_queued_experiments_run_can_be_compared_and_applied(project: Path) -> No
         run["revs"][0]["data"]["params"]["params.yaml"]["data"]["lr"]: run["name"] for run in branch["experiments"]
     }
     assert {1e-5, 2e-5} <= set(rates)
-    shown = command(
-        project,
-        "make --no-print-directory --old-file=environment VENV=$(dirname $(dirname $(which python))) experiments",
-    )
+    shown = command(project, f"{MAKE} experiments")
     assert rates[1e-5] in shown and "cross_encoder" in shown and max(map(len, shown.splitlines())) <= 200, shown
     command(project, f"dvc exp apply {rates[2e-5]}")
     assert "lr: 2e-05" in (project / "params.yaml").read_text()
@@ -169,14 +166,13 @@ def test_queued_experiments_run_can_be_compared_and_applied(project: Path) -> No
 
 
 def test_another_seed_of_training_changes_what_is_trained_alone_and_leaves_the_workspace(project: Path) -> None:
-    make = "make --no-print-directory --old-file=environment VENV=$(dirname $(dirname $(which python)))"
-    printed = command(project, f"{make} seeds SEEDS=7")
+    printed = command(project, f"{MAKE} seeds SEEDS=7")
     assert "over 2 seeds of training, mean" in printed and "cross-encoder" in printed
     seeds = json.loads((project / "data/seeds.json").read_text())["ndcg@10"]
     assert seeds["cross_encoder"][0] != seeds["cross_encoder"][1] and len(set(seeds["item_knn"])) == 1
     (changed,) = command(project, "git status --porcelain").splitlines()
     assert changed.endswith(" data/seeds.json")
-    assert "over 2 seeds of training" in command(project, f"{make} repro")
+    assert "over 2 seeds of training" in command(project, f"{MAKE} repro")
     command(project, "git add --all && git reset --quiet --hard")
 
 

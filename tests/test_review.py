@@ -16,6 +16,7 @@ from rerank.review.changes import changes, of_requirements, stage_changes, stage
 from rerank.review.comparison import MAIN, collapsed, compare, compare_kinds
 from rerank.review.examples import examples
 from rerank.review.rules import broken, read_rules, rule
+from rerank.review.tables import score_table
 
 RUN = f"PYTHONPATH={ROOT / 'src'} python -m rerank.review --scores data/scores --split data/split --report report"
 HOSTILE = 'Dune <img src=x onerror="x()"> | @you #12 \x1b[31mred \u202eback `code` *x*\nnext'
@@ -226,7 +227,7 @@ def test_what_is_in_neither_git_nor_the_cache_is_named_and_metrics_stand_in(
     clone = tmp_path / "clone"
     command(tmp_path, f"git clone --quiet {project} {clone}")
     printed = command(clone, f"{RUN} --base HEAD~1 --metrics counts.json")
-    assert printed.startswith("Nothing can be compared")
+    assert printed.startswith("Nothing can be judged")
     assert "note: HEAD~1 lacks data/scores/test.parquet" in printed and "dvc fetch" in printed
     page = (clone / "report/report.md").read_text()
     assert "## Metrics" in page and "| users    | 60       | 50    |" in page
@@ -286,3 +287,57 @@ def test_three_readers_are_never_sure_of_a_loss() -> None:
 
 def test_a_text_cannot_name_a_person_through_an_entity() -> None:
     assert r"\&commat;" in escaped("&commat;octocat") and r"\$x\$" in escaped("$x$")
+
+
+def test_ids_and_labels_of_other_types_are_the_same_list() -> None:
+    table = scored(9, skill=1).assign(book_id=lambda table: table["book_id"].str[1:].astype(int))
+    other = table.assign(book_id=table["book_id"].astype(str), label=table["label"].astype(float))
+    found = [score_table(of.to_parquet()) for of in (table, other)]
+    assert compare(*found, seed=1).users == (9, 9, 9)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_rank_nothing_are_refused(value: float) -> None:
+    table = scored(3, skill=1)
+    table.loc[2, "score/fused"] = value
+    with pytest.raises(ValueError, match="no finite numbers"):
+        score_table(table.to_parquet())
+    with pytest.raises(ValueError, match="a user and book twice"):
+        score_table(pd.concat([scored(3, skill=1)] * 2).to_parquet())
+
+
+def test_readers_without_a_positive_are_not_counted_and_few_shared_lists_judge_nothing() -> None:
+    base = scored(20, skill=1)
+    mute = base["user_id"] < "u015"
+    assert compare_kinds(*[base.assign(label=base["label"].where(~mute, 0))] * 2, seed=1)["warm"].users == (5, 5, 5)
+    new = base[(base["user_id"] < "u003") | (base["book_id"] != "b04")]
+    (line,) = broken(read_rules("fused.ndcg@10 < -1", where="gate.rules"), compare_kinds(base, new, seed=1))
+    assert line.endswith("can't be judged: only 3 of 20 lists are those of before")
+
+
+def test_tied_scores_stand_in_the_examples_where_the_metric_has_them() -> None:
+    base, new = scored(6, skill=1), scored(6, skill=1).assign(**{"score/fused": 1.0})
+    values = compare(base, new, seed=1).values["fused"]
+    pairs = base[["user_id", "book_id", "label", "cold"]].assign(user_ctx="likes", book_text="text")
+    for example in [one for some in examples(base, new, pairs, values, system="fused") for one in some]:
+        gains = example.top["label"] / np.log2(example.top["rank"] + 1)
+        assert gains.sum() / (1 / np.log2(np.arange(2, 6))).sum() == pytest.approx(example.new)
+
+
+def test_a_changed_command_is_said_a_curve_of_another_metric_is_not_drawn_and_the_page_fits(
+    project: Path, tmp_path: Path
+) -> None:
+    (stage,) = stage_changes({"a": {"cmd": "x"}}, {"a": {"cmd": "y"}}, declared={})
+    assert stage.reasons == ["the command"]
+    clone = tmp_path / "clone"
+    command(tmp_path, f"cp -r {project} {clone}")
+    steps = range(4_000)
+    pd.DataFrame({"step": steps, "metric": "`x` -->", "value": 0.5}).to_csv(clone / "curve.csv", index=False)
+    (clone / "gate.rules").write_text("fused.ndcg@10 < -0.5\n")
+    (clone / "params.yaml").write_text("".join(f"key{n}: {'x' * 400}\n" for n in range(900)))
+    printed = command(clone, f"{RUN} --base HEAD --curves curve.csv --rules gate.rules")
+    page = (clone / "report/report.md").read_text()
+    assert "gate.rules itself is new" in printed and "mermaid" not in page and len(page) < 65_536
+    assert "error: --report params.yaml: is a file" in command(
+        clone, f"{RUN.replace('report report', 'report params.yaml')} --base HEAD", fails=True
+    )

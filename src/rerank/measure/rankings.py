@@ -52,6 +52,12 @@ class Rankings:
         above = np.repeat(np.cumsum(self.positives) - self.positives, self.size)  # of the users above in the table
         self.found = np.cumsum(self.positive) - above
 
+    def ranks(self) -> npt.NDArray[np.int64]:
+        """Return the rank of each pair, in the order in which they were given."""
+        found = np.empty(len(self.rank), dtype=np.int64)
+        found[self._order] = self.rank
+        return found
+
     def total(self, values: npt.ArrayLike) -> Numbers:
         """Return the sum over each user's rows of values of shape (pairs,), shape (users,)."""
         weights = np.asarray(values, dtype=np.float64)

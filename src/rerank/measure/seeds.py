@@ -20,11 +20,23 @@ from rerank.systems.registry import FINE_TUNED, FUSED, SYSTEMS
 
 METRICS = Path("metrics/test.json")
 PARAM = "training_seed"
+# Values that differ by less are the same: metrics are written with six digits.
+ROUNDED = 1e-6
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean and the standard deviation (of a sample) of two values or more."""
     return float(np.mean(values)), float(np.std(values, ddof=1))
+
+
+def is_of_this_run(values: Sequence[float], now: float) -> bool:
+    """Whether the present value is among those of all seeds, which are rounded: else they are of another run."""
+    return any(abs(value - now) < ROUNDED for value in values)
+
+
+def results_are_stale() -> bool:
+    """Whether what lies in the working tree is not what its params, code and data give."""
+    return bool(subprocess.run(["dvc", "status", "--quiet"], check=False).returncode)
 
 
 def summary(seeds: Mapping[str, Any], now: float) -> list[str]:
@@ -35,7 +47,7 @@ def summary(seeds: Mapping[str, Any], now: float) -> list[str]:
         now: the fine-tuned model's present nDCG@10: seeds of another run say nothing about this one.
     """
     values = seeds["ndcg@10"]
-    if not any(abs(value - now) < 1e-6 for value in values[FINE_TUNED]):
+    if not is_of_this_run(values[FINE_TUNED], now):
         return ["data/seeds.json is of another run: `make seeds` measures the noise of training again"]
     trained = [system for system in ("bi_encoder_tuned", FINE_TUNED, FUSED) if system in values]
     found = {SYSTEMS[system].label: spread(values[system]) for system in trained}
@@ -65,7 +77,7 @@ def main(*, seeds: list[str], output: Path) -> None:
             raise UserError(f"--seeds {seed}: is no whole number: give some, such as 1 2")
         if seed == present or seed in seeds[:place]:
             raise UserError(f"--seeds {seed}: is trained with already: give another")
-    if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
+    if results_are_stale():
         raise UserError("dvc status: the present result is not of the present params and code: run `dvc repro` first")
     measured = [read_json(METRICS), *(_experiment(seed) for seed in seeds)]
     systems = measured[0]["ndcg@10"]

@@ -5,10 +5,8 @@
 A revision is a commit, a branch, a tag or an experiment of `dvc exp show`.
 """
 
-import io
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +14,12 @@ import pandas as pd
 from rerank.command import run
 from rerank.errors import UserError
 from rerank.files import replacing
-from rerank.measure.scores import joined
+from rerank.measure.scores import column, joined, systems_of
+from rerank.measure.seeds import results_are_stale
 from rerank.params_file import FILE
+from rerank.review import tables
 from rerank.review.changes import Change, changes, of_json, of_requirements, of_yaml, stage_changes, stages_of
-from rerank.review.comparison import Compared, chance_levels, collapsed, compare_kinds, judged_system
+from rerank.review.comparison import Compared, chance_level, collapsed, compare_kinds, judged_system
 from rerank.review.examples import Example, examples
 from rerank.review.page import Review, markdown, verdict
 from rerank.review.revisions import Revision, missing, revision
@@ -35,25 +35,13 @@ STALE = "the working tree's results are not of its params, code and data: run `d
 CUT = 0.05
 
 
-def _scores(one: Revision, folders: list[Path]) -> pd.DataFrame | None:
-    """Return the test scores of a revision, of the folders that it has."""
-    found = {folder / "test.parquet": one.read(folder / "test.parquet", _parquet) for folder in folders}
-    tables = {file: table for file, table in found.items() if table is not None}
-    same_types = {"user_id": str, "book_id": str, "label": float}
-    return joined(tables).astype(same_types) if tables else None
-
-
-def _parquet(content: bytes | None) -> pd.DataFrame | None:
-    return None if content is None else pd.read_parquet(io.BytesIO(content))
-
-
-def _csv(content: bytes | None) -> pd.DataFrame | None:
-    return None if content is None else pd.read_csv(io.BytesIO(content))
-
-
-def _is_stale(one: Revision) -> bool:
-    """Whether it is the working tree, and what lies there is not of its params, code and data."""
-    return one.commit is None and subprocess.run(["dvc", "status", "--quiet"], capture_output=True).returncode != 0
+def _scores(one: Revision, folders: list[Path]) -> tuple[pd.DataFrame | None, list[str]]:
+    """Return the test scores of a revision, of the folders that it has, and the systems that this code lacks."""
+    found = {folder / "test.parquet": one.read(folder / "test.parquet", tables.score_table) for folder in folders}
+    there = {file: table for file, table in found.items() if table is not None}
+    unknown = {name for table in there.values() for name in systems_of(table) if name not in SYSTEMS}
+    known = {file: table.drop(columns=map(column, unknown), errors="ignore") for file, table in there.items()}
+    return joined(known) if known else None, sorted(unknown)
 
 
 def _changes(both: tuple[Revision, Revision], path: Path, reader: Callable[[bytes | None], dict]) -> list[Change]:
@@ -63,38 +51,40 @@ def _changes(both: tuple[Revision, Revision], path: Path, reader: Callable[[byte
 
 
 def _warnings(
-    revisions: tuple[Revision, Revision],
-    tables: tuple[pd.DataFrame | None, pd.DataFrame | None],
-    compared: dict[str, Compared],
-    trained: list[dict],
-    params: list,
+    compared: Mapping[str, Compared], scores: tuple[pd.DataFrame, pd.DataFrame] | None, cut: Sequence[float | None]
 ) -> list[str]:
-    lines = [STALE] if _is_stale(revisions[1]) else []
-    lines += missing(revisions)
+    """Return what the figures themselves say against believing them.
+
+    Args:
+        compared: see `compare_kinds`.
+        scores: the tables before and now.
+        cut: the shares of training pairs that were cut, before and now.
+    """
+    lines = []
     for kind, found in compared.items():
-        before, now, same = found.users
-        if not before == now == same:
+        readers, readers_now, same = found.users
+        if not readers == readers_now == same:
             lines.append(
-                f"the {kind} lists differ: {before:,} readers before, {now:,} now, {same:,} with the same list, "
-                "which alone are compared"
+                f"the {kind} lists differ: {readers:,} readers before, {readers_now:,} now, {same:,} with the same "
+                "list, which alone are compared"
             )
-    base, new = tables
-    if base is not None and new is not None:
-        levels = chance_levels(base, new)
-        if abs(levels[1] - levels[0]) > MOVED:
-            lines.append(
-                f"the chance level moved from {levels[0]:.3f} to {levels[1]:.3f}: absolute figures do not compare"
-            )
-        for table, when in ((base, "before"), (new, "now")):
-            lines += [
-                f"{SYSTEMS[name].label} {when}: scores all candidates of a list alike" for name in collapsed(table)
-            ]
-    cut = [one.get("cut_pairs") for one in trained]
+    if scores:
+        before, now = map(chance_level, scores)
+        if abs(now - before) > MOVED:
+            lines.append(f"the chance level moved from {before:.3f} to {now:.3f}: absolute figures do not compare")
+        for table, when in zip(scores, ("before", "now"), strict=True):
+            alike = [SYSTEMS[name].label for name in collapsed(table)]
+            lines += [f"{label} {when}: scores all candidates of a list alike" for label in alike]
     if cut[1] is not None and (cut[1] > CUT or cut[0] != cut[1]):
         before_cut = "?" if cut[0] is None else f"{cut[0]:.1%}"
         lines.append(f"{cut[1]:.1%} of the training pairs are cut at max_length ({before_cut} before)")
-    lines += [f"{key} changed: another model learnt" for key, *_ in params if key in ("base_model", "bi_encoder")]
     return lines
+
+
+def _changed_rules(both: tuple[Revision, Revision], rules: Path | None) -> list[str]:
+    if rules is None or (texts := [one.get(rules) for one in both])[0] == texts[1]:
+        return []
+    return [f"{rules} itself {'changed' if texts[0] else 'is new'}: read it, too"]
 
 
 def main(
@@ -121,44 +111,60 @@ def main(
     told = read_rules(_rules_text(rules), where=str(rules)) + [rule(text, where="--fail-if") for text in fail_if or []]
     both = revision(base), revision(new)
     params = [one.read(Path(FILE), of_yaml) for one in both]
-    tables = _scores(both[0], scores), _scores(both[1], scores)
+    (before, gone), (after, _) = (_scores(one, scores) for one in both)
     compared: dict[str, Compared] = {}
     gained: list[Example] = []
     lost: list[Example] = []
-    if tables[0] is not None and tables[1] is not None:
-        compared = compare_kinds(tables[0], tables[1], seed=int(params[1].get("seed", 0)))
+    if before is not None and after is not None:
+        seed = params[1].get("seed")
+        compared = compare_kinds(before, after, seed=seed if isinstance(seed, int) and seed >= 0 else 0)
         system = judged_system(compared["warm"])
-        pairs = both[1].read(split / "test.parquet", _parquet)
+        pairs = both[1].read(split / "test.parquet", tables.texts)
         if system and pairs is not None:
-            pairs = pairs.astype({"user_id": str, "book_id": str})
-            gained, lost = examples(tables[0], tables[1], pairs, compared["warm"].values[system], system=system)
-    trained = [one.read(model / "training.json", of_json) if model else {} for one in both]
-    data = [change for path in counts or [] for change in _changes(both, path, of_json)]
-    libraries = _changes(both, REQUIREMENTS, of_requirements)
-    stages = stage_changes(*(one.read(LOCK, stages_of) for one in both), declared=both[1].read(PIPELINE, stages_of))
+            gained, lost = examples(before, after, pairs, compared["warm"].values[system], system=system)
     measured: list[Change] = []
     if not any(found.gains for found in compared.values()):
         measured = [change for path in metrics or [] for change in _changes(both, path, of_json)]
-    drawn = (both[0].read(curves, _csv), both[1].read(curves, _csv)) if curves else (None, None)
-    known = both[1].read(seeds, of_json) if seeds else {}
     different = changes(*params) if all(params) else []
+    locks = [one.read(LOCK, stages_of) for one in both]
+    data = [change for path in counts or [] for change in _changes(both, path, of_json)]
+    libraries = _changes(both, REQUIREMENTS, of_requirements)
+    stages = stage_changes(*locks, declared=both[1].read(PIPELINE, stages_of)) if all(locks) else []
+    drawn = (both[0].read(curves, tables.curve), both[1].read(curves, tables.curve)) if curves else (None, None)
+    known = both[1].read(seeds, tables.seeds) if seeds else {}
+    trained = [one.read(model / "training.json", of_json) if model else {} for one in both]
+    stale = [STALE] if both[1].commit is None and results_are_stale() else []
+    warnings = [
+        *stale,
+        *_changed_rules(both, rules),
+        *missing(both),
+        *(f"{name} before: this code knows no such system: left out" for name in gone),
+        *_warnings(
+            compared,
+            (before, after) if before is not None and after is not None else None,
+            [share if isinstance(share := one.get("cut_pairs"), float) else None for one in trained],
+        ),
+        *(f"{key} changed: another model learnt" for key, *_ in different if key in ("base_model", "bi_encoder")),
+    ]
     review = Review(
         base=both[0].name,
         new=both[1].name,
         compared=compared,
-        warnings=_warnings(both, tables, compared, trained, different),
+        warnings=warnings,
         metrics=measured,
         data=data,
         params=different,
         libraries=libraries,
         stages=stages,
         curves=drawn,
-        seeds={key.removeprefix("ndcg@10."): value for key, value in known.items()},
+        seeds=known,
         gained=gained,
         lost=lost,
-        broken=[*([STALE] if told and _is_stale(both[1]) else []), *broken(told, compared)],
+        broken=[*(stale if told else []), *broken(told, compared)],
         rules=len(told),
     )
+    if report.exists() and not report.is_dir():
+        raise UserError(f"--report {report}: is a file: give a folder")
     with replacing(report / PAGE) as partial:
         partial.write_text(markdown(review), encoding="utf-8")
     print(verdict(review).replace("*", ""))
@@ -173,7 +179,7 @@ def _rules_text(rules: Path | None) -> str:
     if rules is None:
         return ""
     try:
-        return rules.read_text()
+        return rules.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{rules}: can't be read ({error}): write rules into it, one a line") from None
 

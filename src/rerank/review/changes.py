@@ -51,7 +51,7 @@ class StageChange:
 
     Attributes:
         name: the stage's.
-        reasons: the params, inputs and code that differ.
+        reasons: the params, inputs and code that differ, or the command.
         outputs: how many of its outputs differ, and how many it has.
     """
 
@@ -65,8 +65,18 @@ def _hashes(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
 
 
 def stages_of(content: bytes | None) -> dict[str, Any]:
-    """Return the stages of a dvc.yaml or dvc.lock; empty for None."""
-    return (YAML(typ="safe").load(content.decode()) or {}).get("stages", {}) if content else {}
+    """Return the stages of a dvc.yaml or dvc.lock; empty for None.
+
+    Raises:
+        ValueError: when it has none.
+    """
+    if content is None:
+        return {}
+    parsed = YAML(typ="safe").load(content.decode())
+    stages = parsed.get("stages", {}) if isinstance(parsed, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise ValueError("it holds no stages")
+    return stages
 
 
 def stage_changes(base: Mapping[str, Any], new: Mapping[str, Any], *, declared: Mapping[str, Any]) -> list[StageChange]:
@@ -75,16 +85,17 @@ def stage_changes(base: Mapping[str, Any], new: Mapping[str, Any], *, declared: 
     for name in dict.fromkeys([*(name for name in declared if name in new or name in base), *new, *base]):
         old, now = base.get(name, {}), new.get(name, {})
         inputs = [key for key, *_ in changes(_hashes(old, "deps"), _hashes(now, "deps"))]
-        params = [key for key, *_ in changes(*(flat_params(stage) for stage in (old, now)))]
+        params = [key for key, *_ in changes(*(_params(stage) for stage in (old, now)))]
+        command = ["the command"] if old and now and old.get("cmd") != now.get("cmd") else []
         outs = [_hashes(stage, "outs") for stage in (old, now)]
         different = changes(*outs)
-        if inputs or params or different:
+        if command or inputs or params or different:
             new_stage = [] if old and now else ["the stage is new" if now else "the stage is gone"]
-            reasons = new_stage or [*params, *inputs]
+            reasons = new_stage or [*command, *params, *inputs]
             found.append(StageChange(name, reasons, (len(different), len({**outs[0], **outs[1]}))))
     return found
 
 
-def flat_params(stage: Mapping[str, Any]) -> dict[str, Any]:
+def _params(stage: Mapping[str, Any]) -> dict[str, Any]:
     """Return the params of a stage in dvc.lock, of all files."""
     return {key: value for params in stage.get("params", {}).values() for key, value in params.items()}

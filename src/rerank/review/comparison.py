@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,12 @@ from rerank.measure.intervals import SAMPLES, is_finding, paired_test
 from rerank.measure.metrics import METRICS, by_chance, per_user
 from rerank.measure.ranking import MAIN, with_both_labels
 from rerank.measure.scores import KEYS, scores_of, systems_of
-from rerank.systems.registry import CHANCE, FINE_TUNED, FUSED, SYSTEMS
+from rerank.systems.registry import FINE_TUNED, FUSED, SYSTEMS
 
-# As in data/evaluation.json: any order of a list without a positive, or a negative, is as good as another.
+# As in data/evaluation.json: a list without a positive has no nDCG, and of a cold one without a negative every order is
+# as good as another.
 KINDS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "warm": warm,
+    "warm": lambda table: _with_positives(warm(table)),
     "cold": lambda table: with_both_labels(cold(table)),
 }
 
@@ -51,7 +51,7 @@ class Compared:
     """The lists of one kind, warm or cold, of two revisions.
 
     Attributes:
-        users: readers with a list in base, in new, and with the same list (books and labels) in both.
+        users: readers with a list to measure in base, in new, and with the same (books and labels) in both.
         gains: system → metric → gain over the same lists; of systems that both have.
         values: metric `MAIN` of each of the same lists: base and new by system, indexed by user_id.
         only: systems of base alone, and of new alone.
@@ -74,10 +74,13 @@ def _of(table: pd.DataFrame, users: pd.Index) -> pd.DataFrame:
     return table[table["user_id"].isin(users)].sort_values(["user_id", "book_id"], ignore_index=True)
 
 
+def _with_positives(lists: pd.DataFrame) -> pd.DataFrame:
+    return lists[(lists["label"] > 0).groupby(lists["user_id"]).transform("any")]
+
+
 def _measured(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     users, books, labels = (table[key].to_numpy() for key in KEYS)
-    found = {system: per_user(users, books, labels, scores_of(table, system)) for system in systems_of(table)}
-    return {CHANCE: by_chance(users, books, labels), **found}
+    return {system: per_user(users, books, labels, scores_of(table, system)) for system in systems_of(table)}
 
 
 def compare(base: pd.DataFrame, new: pd.DataFrame, *, seed: int, samples: int = SAMPLES) -> Compared:
@@ -95,7 +98,7 @@ def compare(base: pd.DataFrame, new: pd.DataFrame, *, seed: int, samples: int = 
     values: dict[str, pd.DataFrame] = {}
     if len(same):
         before, after = (_measured(_of(table, same)) for table in (base, new))
-        for system in [name for name in SYSTEMS if name in before and name in after and name != CHANCE]:
+        for system in [name for name in SYSTEMS if name in before and name in after]:
             gains[system] = {
                 metric: Gain(
                     float(np.nanmean(before[system][metric])),
@@ -120,14 +123,10 @@ def judged_system(compared: Compared) -> str | None:
     return next((name for name in (FUSED, FINE_TUNED) if name in compared.gains), None)
 
 
-def chance_levels(base: pd.DataFrame, new: pd.DataFrame) -> tuple[float, float]:
-    """Return the mean nDCG@10 of a random order over each table's warm lists."""
-
-    def level(table: pd.DataFrame) -> float:
-        lists: Any = warm(table)
-        return float(np.nanmean(by_chance(*(lists[key].to_numpy() for key in KEYS))[MAIN]))
-
-    return level(base), level(new)
+def chance_level(table: pd.DataFrame) -> float:
+    """Return the mean nDCG@10 of a random order over the warm lists; 0 without any."""
+    lists = KINDS["warm"](table)
+    return float(by_chance(*(lists[key].to_numpy() for key in KEYS))[MAIN].mean()) if len(lists) else 0.0
 
 
 def collapsed(table: pd.DataFrame) -> list[str]:

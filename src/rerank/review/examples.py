@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from rerank.lists import warm
-from rerank.measure.scores import column
+from rerank.measure.rankings import Rankings
+from rerank.measure.scores import scores_of
 
 SHOWN = 3
 TOP = 10
@@ -30,10 +31,12 @@ class Example:
     fallen: pd.DataFrame
 
 
-def _ranks(table: pd.DataFrame, system: str) -> pd.Series:
-    """Return each pair's rank in its list, from 1; equal scores by book."""
-    ordered = table.sort_values(["user_id", column(system), "book_id"], ascending=[True, False, True])
-    return ordered.groupby("user_id").cumcount().add(1).set_axis([ordered["user_id"], ordered["book_id"]])
+def _ranks(table: pd.DataFrame, users: pd.Index, system: str) -> pd.Series:
+    """Return the rank of each pair of the users' warm lists, from 1, as the metrics have it."""
+    lists = warm(table[table["user_id"].isin(users)])
+    users_of, books = lists["user_id"], lists["book_id"]
+    ranks = Rankings(users_of, books, lists["label"], scores_of(lists, system)).ranks()
+    return pd.Series(ranks, index=[users_of, books])
 
 
 def examples(
@@ -52,13 +55,8 @@ def examples(
     ordered = difference[difference != 0].sort_values(kind="stable")
     chosen = ordered[ordered > 0].iloc[::-1].index[:shown], ordered[ordered < 0].index[:shown]
     users = chosen[0].union(chosen[1])
-    ranks = pd.DataFrame(
-        {
-            name: _ranks(warm(table)[warm(table)["user_id"].isin(users)], system)
-            for name, table in (("rank", new), ("before", base))
-        }
-    )
-    lists = warm(pairs)[warm(pairs)["user_id"].isin(users)].join(ranks, on=["user_id", "book_id"])
+    ranks = pd.DataFrame({name: _ranks(table, users, system) for name, table in (("rank", new), ("before", base))})
+    lists = warm(pairs[pairs["user_id"].isin(users)]).join(ranks, on=["user_id", "book_id"])
 
     def example(user: str) -> Example:
         own = lists[lists["user_id"] == user].sort_values("rank")

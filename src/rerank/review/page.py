@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import pandas as pd
 from tabulate import tabulate
 
 from rerank.measure.markdown import escaped, escaped_html
 from rerank.measure.metrics import METRICS
-from rerank.measure.seeds import spread
+from rerank.measure.seeds import is_of_this_run, spread
 from rerank.review.changes import Change, StageChange
 from rerank.review.comparison import MAIN, Compared, Gain, judged_system
 from rerank.review.examples import Example
@@ -19,8 +20,8 @@ from rerank.systems.registry import SYSTEMS
 HEADING = METRICS[MAIN].heading
 # Letters of a text, rows of a table of changes, and names of inputs that a line shows.
 LETTERS, ROWS, NAMES = 110, 40, 4
-# Points of a curve that are drawn, and a difference that is rounding.
-POINTS, SAME = 200, 1e-5
+# Points of a curve that are drawn, and letters that GitHub takes: a comment has 65,536 at most.
+POINTS, PAGE = 200, 65_000
 WORDS = {
     "better": "is better",
     "worse": "is worse",
@@ -61,14 +62,14 @@ def verdict(review: Review) -> str:
     compared = review.compared.get("warm")
     system = judged_system(compared) if compared else None
     if compared is None or system is None:
-        return "**Nothing can be compared**: see the warnings."
+        return "**Nothing can be judged**: the two have no list of the fusion or the cross-encoder in common."
     gain = compared.gains[system][MAIN]
     line = (
         f"**The {SYSTEMS[system].label} {WORDS[gain.verdict]}**: {HEADING} {_said(gain)}, on the same lists of "
         f"{compared.users[2]:,} readers, {gain.base:.3f} before and {gain.new:.3f} now."
     )
     known = review.seeds.get(system, [])
-    if len(known) > 1 and any(abs(value - gain.new) < SAME for value in known):  # else it is of another run
+    if len(known) > 1 and is_of_this_run(known, gain.new):
         mean, deviation = spread(known)
         line += f" The seed of training alone moves it by {deviation:.3f} ({len(known)} seeds, mean {mean:.3f})."
     return line
@@ -85,7 +86,7 @@ def _cut(text: str, letters: int = LETTERS) -> str:
 
 
 def _changes(noun: str, changes: Sequence[Change]) -> str:
-    rows = [[escaped(key), *(escaped(_cut(str(value))) for value in values)] for key, *values in changes[:ROWS]]
+    rows = [[escaped(_cut(str(cell))) for cell in change] for change in changes[:ROWS]]
     more = f"\n\n{len(changes) - ROWS:,} more." if len(changes) > ROWS else ""
     return _table([noun, "before", "now"], rows) + more
 
@@ -133,8 +134,8 @@ def _stages(stages: Sequence[StageChange]) -> str:
         different, outputs = stage.outputs
         rows.append(
             [
-                escaped(stage.name),
-                ", ".join(map(escaped, stage.reasons[:NAMES])) + more,
+                escaped(_cut(stage.name)),
+                ", ".join(escaped(_cut(reason)) for reason in stage.reasons[:NAMES]) + more,
                 f"{different} of {outputs} differ" if different else "the same bytes",
             ]
         )
@@ -148,7 +149,8 @@ def _chart(curves: tuple[pd.DataFrame | None, pd.DataFrame | None]) -> str | Non
         return None
     names = {str(name) for curve in (before, now) for name in curve["metric"]}
     series = [curve.groupby("step")["value"].last() for curve in (before, now)]
-    steps = sorted(set(series[0].index) & set(series[1].index))[:POINTS]
+    steps = sorted(set(series[0].index) & set(series[1].index))
+    steps = steps[:: math.ceil(len(steps) / POINTS) or 1]
     filled = [one[steps] for one in series]
     values = [float(value) for one in filled for value in one]
     if len(names) > 1 or len(steps) < 2 or not all(map(math.isfinite, values)):
@@ -183,7 +185,7 @@ def _example(example: Example) -> str:
 
 
 def markdown(review: Review) -> str:
-    """Return the page."""
+    """Return the page; beyond `PAGE` letters its last parts are left out."""
     parts = [f"# {escaped(review.new)} against {escaped(review.base)}", verdict(review)]
     if review.rules:
         state = "\n".join(f"- **broken** {escaped(line)}" for line in review.broken) or "None is broken."
@@ -209,4 +211,6 @@ def markdown(review: Review) -> str:
     for title, readers in (("Who gained most", review.gained), ("Who lost most", review.lost)):
         if readers:
             parts += [f"## {title}", *map(_example, readers)]
-    return "\n\n".join(parts) + "\n"
+    fitting = [part for part, end in zip(parts, accumulate(len(part) + 2 for part in parts), strict=True) if end < PAGE]
+    cut = ["Cut here: the rest would not fit a comment."] if len(fitting) < len(parts) else []
+    return "\n\n".join([*fitting, *cut]) + "\n"

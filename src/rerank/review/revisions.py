@@ -1,4 +1,4 @@
-"""The files of a revision: those of the working tree, or of a commit, by Git and from the DVC cache alone."""
+"""The files of a revision: those of the working tree, or of a commit, from Git, the DVC cache or a remote at hand."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from rerank.errors import UserError
 Read = TypeVar("Read")
 
 WORKING_TREE = "the working tree"
+FETCH, PULL = "dvc fetch --all-commits", "dvc pull"
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Revision:
     _files: Any = None
 
     def get(self, path: Path) -> bytes | None:
-        """Return a file's content; None, and its name in ``missing``, when neither Git nor the cache has it."""
+        """Return a file's content; None, and its name in ``missing``, when it is nowhere to be had."""
         content = path.read_bytes() if self.commit is None and path.is_file() else None
         if self.commit is not None:
             content = self._of_commit(path)
@@ -47,13 +48,14 @@ class Revision:
         """
         try:
             return reader(self.get(path))
-        except (ValueError, YAMLError) as error:
+        except (ValueError, YAMLError, RecursionError) as error:
             words = " ".join(str(error).split())
             raise UserError(
                 f"{path} of {self.name}: can't be read ({words}): correct it, or name another revision"
             ) from None
 
     def _of_commit(self, path: Path) -> bytes | None:
+        from botocore.exceptions import BotoCoreError
         from dvc.api import DVCFileSystem
         from dvc.exceptions import DvcException
         from dvc_data.index.index import DataIndexDirError
@@ -61,7 +63,7 @@ class Revision:
         try:
             self._files = self._files or DVCFileSystem(".", rev=self.commit)
             return self._files.read_bytes(path.as_posix())
-        except (OSError, DvcException, DataIndexDirError):
+        except (OSError, ImportError, BotoCoreError, DvcException, DataIndexDirError):
             return None
 
 
@@ -91,7 +93,7 @@ def revision(name: str | None) -> Revision:
 def missing(revisions: Sequence[Revision]) -> list[str]:
     """Return a line for each revision that lacks files."""
     return [
-        f"{one.name} lacks {', '.join(one.missing)}: `dvc fetch`{' --all-commits' if one.commit else ''} may get it"
+        f"{one.name} lacks {', '.join(one.missing)}: `{FETCH if one.commit else PULL}` gets what DVC keeps"
         for one in revisions
         if one.missing
     ]

@@ -55,13 +55,17 @@ def read_rules(text: str, *, where: str) -> list[Rule]:
 
 
 def broken(rules: list[Rule], compared: Mapping[str, Compared]) -> list[str]:
-    """Return a line for each rule that is broken, or that can't be judged because its system or lists are missing."""
+    """Return a line for each rule that is broken, or that can't be judged: most of its lists are others, or none is."""
     lines = []
     for one in rules:
         kind = compared.get(one.kind)
         gain = kind.gains.get(one.system, {}).get(one.metric) if kind else None
-        if gain is None:
+        if kind is None or gain is None:
             lines.append(f"{one.text}: can't be judged: the revisions have no list of it in common")
+            continue
+        if 2 * kind.users[2] < kind.users[1]:
+            same = f"only {kind.users[2]:,} of {kind.users[1]:,} lists are those of before"
+            lines.append(f"{one.text}: can't be judged: {same}")
             continue
         value, low, high = (gain.difference[name] for name in ("value", "low", "high"))
         if value < one.limit and (one.strict or gain.verdict == "worse"):
