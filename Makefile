@@ -24,14 +24,16 @@ SEEDS ?= 1 2
 seeds: environment
 	@$(RUN) PYTHONPATH=src python -m rerank.measure.seeds --seeds $(SEEDS) --output data/seeds.json
 
-# What the working tree, or the revision NEW, changes against BASE: report/report.md for the reviewer; the exit code says
-# whether a rule of gate.rules is broken. Nothing runs again.
+# What the working tree, or the revisions NEW, change against BASE: report/report.md for the pull request and
+# report/index.html for the reviewer; the exit code says whether a rule of gate.rules is broken. Nothing runs again.
+# REPOSITORY, an address on GitHub: report.md shows the pictures that lie there.
 BASE ?= origin/main
 report: environment
-	@$(RUN) PYTHONPATH=src python -m rerank.review --base "$(BASE)" $(if $(NEW),--new "$(NEW)") --report report \
+	@$(RUN) PYTHONPATH=src python -m rerank.review --base "$(BASE)" $(if $(NEW),--new $(NEW)) --report report \
 	--scores data/scores/untrained data/scores/bi-encoder data/scores/trained data/scores/fused --split data/split \
 	--metrics metrics/test.json metrics/training.json --counts metrics/data.json data/sampled/counts.json \
-	--model models/cross-encoder --curves plots/training/validation.csv --seeds data/seeds.json --rules gate.rules
+	--training metrics/training.json --model models/cross-encoder --seeds data/seeds.json --rules gate.rules \
+	$(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
 test: tools extras
 	@$(RUN) python -m pytest

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser import CHROMIUM, needs_chromium
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here to draw the page: apt install chromium")
 # Not in the order of the alphabet, and one that ends in another's name.
 COLOURS = {"popularity": "#e69f00", "bm25": "#cc79a7", "untuned_cross_encoder": "#56b4e9", "cross_encoder": "#0072b2"}
 LABELS = {"positive": "#0072b2", "negative": "#333333"}

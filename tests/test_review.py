@@ -1,6 +1,5 @@
 """The review of a change: what is compared, how sure it is, what the page shows, and the rules."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from checkout import ROOT, command
+from review_project import HOSTILE, RUN, make_project, scored
 
 from rerank.errors import UserError
 from rerank.measure.markdown import escaped, escaped_html
@@ -17,19 +17,6 @@ from rerank.review.comparison import MAIN, collapsed, compare, compare_kinds
 from rerank.review.examples import examples
 from rerank.review.rules import broken, read_rules, rule
 from rerank.review.tables import score_table
-
-RUN = f"PYTHONPATH={ROOT / 'src'} python -m rerank.review --scores data/scores --split data/split --report report"
-HOSTILE = 'Dune <img src=x onerror="x()"> | @you #12 \x1b[31mred \u202eback `code` *x*\nnext'
-
-
-def scored(users: int, *, skill: float, seed: int = 0, cold: bool = False) -> pd.DataFrame:
-    """Return a score table: 20 books a user, 4 liked, noise and ``skill`` times the label as the score."""
-    drawn = np.random.default_rng(seed)
-    lists = [(f"u{user:03d}", f"b{book:02d}", int(book % 5 == user % 5)) for user in range(users) for book in range(20)]
-    table = pd.DataFrame(lists, columns=["user_id", "book_id", "label"])
-    noise = np.random.default_rng(99).normal(size=len(table))
-    fused = noise + skill * table["label"] + drawn.normal(scale=0.01, size=len(table))
-    return table.assign(**{"cold": cold, "score/item_knn": noise, "score/cross_encoder": fused, "score/fused": fused})
 
 
 def test_the_same_scores_are_the_same_and_better_ones_are_better_by_what_the_metric_says() -> None:
@@ -172,32 +159,11 @@ def test_no_text_breaks_out_of_its_place_or_names_a_person() -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Git and DVC repository whose second commit ranks worse, for fewer readers, with other params."""
-    folder = tmp_path_factory.mktemp("project")
-    command(folder, "git init --quiet --initial-branch main && dvc init --quiet")
-    for skill, users, lr in ((1.5, 60, 1e-4), (0.7, 50, 2e-4)):
-        (folder / "data/scores").mkdir(parents=True, exist_ok=True)
-        (folder / "data/split").mkdir(parents=True, exist_ok=True)
-        scored(users, skill=skill).to_parquet(folder / "data/scores/test.parquet")
-        texts = scored(users, skill=0)[["user_id", "book_id", "label", "cold"]]
-        texts.assign(user_ctx=HOSTILE, book_text=HOSTILE).to_parquet(folder / "data/split/test.parquet")
-        (folder / "params.yaml").write_text(f"seed: 1\nlr: {lr}\nbase_model: bundled\n")
-        (folder / "requirements.txt").write_text("torch==2.13.0\n")
-        (folder / "dvc.yaml").write_text("stages: {}\n")
-        (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
-        (folder / "counts.json").write_text(json.dumps({"users": users}))
-        curve = pd.DataFrame({"step": [0, 10, 20], "metric": MAIN, "value": [0.1, 0.2, skill / 2]})
-        curve.to_csv(folder / "curve.csv", index=False)
-        table = scored(users, skill=skill)
-        now = per_user(table["user_id"], table["book_id"], table["label"], table["score/fused"])[MAIN].mean()
-        (folder / "seeds.json").write_text(json.dumps({MAIN: {"fused": [now - 0.02, now, now + 0.02]}}))
-        command(folder, "dvc add --quiet data/scores data/split")
-        command(folder, f"git add --all && git commit --quiet --message 'Skill {skill}'")
-    return folder
+    return make_project(tmp_path_factory.mktemp("project"))
 
 
 def test_the_page_says_what_changed_and_the_exit_code_whether_a_rule_is_broken(project: Path) -> None:
-    more = "--counts counts.json --curves curve.csv --seeds seeds.json"
+    more = "--counts counts.json --seeds seeds.json"
     printed = command(
         project, f"{RUN} --base HEAD~1 {more} --fail-if 'fused.ndcg@10 < -0.01' 'fused.map < -1'", fails=True
     )
@@ -211,9 +177,8 @@ def test_the_page_says_what_changed_and_the_exit_code_whether_a_rule_is_broken(p
     assert "The seed of training alone moves it by 0.020 (3 seeds, mean 0." in first
     assert "- the warm lists differ: 60 readers before, 50 now, 50 with the same list, which alone are compared" in page
     assert "| users   | 60       | 50    |" in page and "| lr      | 0.0001   | 0.0002 |" in page
-    assert (
-        "xychart-beta" in page and "line [0.1000, 0.2000, 0.7500]" in page and "line [0.1000, 0.2000, 0.3500]" in page
-    )
+    assert "line [0.1000, 0.2000, 0.7500]" in page and "line [0.1000, 0.2000, 0.3500]" in page
+    assert "bar [0.3500, 0.3000]" in page and "line [0.7500, 0.3000]" in page and "Unchanged" not in page
     assert page.index("## The data changed") < page.index("## Systems") < page.index("## Who lost most")
     assert not re.search(r"(?<!\\)<img", page) and "\u202e" not in page and "\x1b" not in page
     good = command(project, f"{RUN} --base HEAD --new HEAD~1 --fail-if 'fused.ndcg@10 < -0.01'")
@@ -332,10 +297,12 @@ def test_a_changed_command_is_said_a_curve_of_another_metric_is_not_drawn_and_th
     clone = tmp_path / "clone"
     command(tmp_path, f"cp -r {project} {clone}")
     steps = range(4_000)
-    pd.DataFrame({"step": steps, "metric": "`x` -->", "value": 0.5}).to_csv(clone / "curve.csv", index=False)
+    pd.DataFrame({"step": steps, "metric": "other", "value": 0.5}).to_csv(clone / "curve.csv", index=False)
     (clone / "gate.rules").write_text("fused.ndcg@10 < -0.5\n")
-    (clone / "params.yaml").write_text("".join(f"key{n}: {'x' * 400}\n" for n in range(900)))
-    printed = command(clone, f"{RUN} --base HEAD --curves curve.csv --rules gate.rules")
+    many = "".join(f"key{n}: {'x' * 400}\n" for n in range(900))
+    (clone / "params.yaml").write_text(f"{(clone / 'params.yaml').read_text()}{many}")
+    command(clone, "dvc commit --quiet --force draw")
+    printed = command(clone, f"{RUN} --base HEAD --rules gate.rules")
     page = (clone / "report/report.md").read_text()
     assert "gate.rules itself is new" in printed and "mermaid" not in page and len(page) < 65_536
     assert "error: --report params.yaml: is a file" in command(

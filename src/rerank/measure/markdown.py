@@ -8,20 +8,24 @@ LINKS = frozenset("@#")
 JOINER = "\u2060"
 
 
-def _shown(text: str) -> str:
-    """Return a text of one line; what does not print, such as ESC, is shown by its code."""
+def shown(text: str) -> str:
+    """Return a text of one line; what does not print, such as ESC or a change of direction, is shown by its code."""
     letters = (
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
         for letter in " ".join(text.split())
     )
-    return "".join(letter + JOINER if letter in LINKS else letter for letter in "".join(letters))
+    return "".join(letters)
+
+
+def _linking_nobody(text: str) -> str:
+    return "".join(letter + JOINER if letter in LINKS else letter for letter in shown(text))
 
 
 def escaped(text: str) -> str:
     """Return a text as Markdown that shows it in one line."""
-    return "".join("\\" + letter if letter in SIGNS else letter for letter in _shown(text))
+    return "".join("\\" + letter if letter in SIGNS else letter for letter in _linking_nobody(text))
 
 
 def escaped_html(text: str) -> str:
-    """Return a text as HTML that shows it in one line: in a tag, Markdown's signs mean nothing."""
-    return escape(_shown(text))
+    """Return a text as HTML within Markdown that shows it in one line: in a tag, Markdown's signs mean nothing."""
+    return escape(_linking_nobody(text))

@@ -35,8 +35,16 @@ def is_of_this_run(values: Sequence[float], now: float) -> bool:
 
 
 def results_are_stale() -> bool:
-    """Whether what lies in the working tree is not what its params, code and data give."""
-    return bool(subprocess.run(["dvc", "status", "--quiet"], check=False).returncode)
+    """Whether the working tree's results are not what its params, code and data give; what is missing is no change."""
+    done = subprocess.run(["dvc", "status", "--json"], check=False, capture_output=True, text=True)
+    if done.returncode:
+        return True
+    states: list[object] = [json.loads(done.stdout or "{}")]
+    # Such as {"score": [{"changed deps": {"data/split": "deleted"}}, "changed command"]}.
+    while nested := [state for state in states if isinstance(state, dict | list)]:
+        inner = [part for state in nested for part in (state.values() if isinstance(state, dict) else state)]
+        states = [state for state in states if isinstance(state, str)] + inner
+    return any(state != "deleted" for state in states)
 
 
 def summary(seeds: Mapping[str, Any], now: float) -> list[str]:

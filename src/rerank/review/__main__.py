@@ -1,4 +1,4 @@
-"""Compare two revisions: a page for the reviewer, and rules that pass or fail. Nothing runs again.
+"""Compare revisions: a page for the reviewer, and rules that pass or fail. Nothing runs again.
 
     python -m rerank.review --base origin/main --scores data/scores/* --split data/split --report report
 
@@ -6,7 +6,6 @@ A revision is a commit, a branch, a tag or an experiment of `dvc exp show`.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,77 +13,18 @@ import pandas as pd
 from rerank.command import run
 from rerank.errors import UserError
 from rerank.files import replacing
-from rerank.measure.scores import column, joined, systems_of
-from rerank.measure.seeds import results_are_stale
-from rerank.params_file import FILE
-from rerank.review import tables
-from rerank.review.changes import Change, changes, of_json, of_requirements, of_yaml, stage_changes, stages_of
-from rerank.review.comparison import Compared, chance_level, collapsed, compare_kinds, judged_system
-from rerank.review.examples import Example, examples
-from rerank.review.page import Review, markdown, verdict
-from rerank.review.revisions import Revision, missing, revision
-from rerank.review.rules import broken, read_rules, rule
+from rerank.measure.markdown import shown
+from rerank.review.comparison import MAIN, judged_system
+from rerank.review.content import HEADING, Review, page, several, verdict
+from rerank.review.gathering import Files, plots, review
+from rerank.review.html import html
+from rerank.review.markdown import markdown
+from rerank.review.plots import Plot
+from rerank.review.revisions import revision
+from rerank.review.rules import read_rules, rule
 from rerank.systems.registry import SYSTEMS
 
-PIPELINE, LOCK, REQUIREMENTS = Path("dvc.yaml"), Path("dvc.lock"), Path("requirements.txt")
-PAGE = "report.md"
-# A move of the chance level that changes what a figure means.
-MOVED = 0.005
-STALE = "the working tree's results are not of its params, code and data: run `dvc repro`, or `dvc checkout`"
-# A share of cut pairs that a reviewer should know.
-CUT = 0.05
-
-
-def _scores(one: Revision, folders: list[Path]) -> tuple[pd.DataFrame | None, list[str]]:
-    """Return the test scores of a revision, of the folders that it has, and the systems that this code lacks."""
-    found = {folder / "test.parquet": one.read(folder / "test.parquet", tables.score_table) for folder in folders}
-    there = {file: table for file, table in found.items() if table is not None}
-    unknown = {name for table in there.values() for name in systems_of(table) if name not in SYSTEMS}
-    known = {file: table.drop(columns=map(column, unknown), errors="ignore") for file, table in there.items()}
-    return joined(known) if known else None, sorted(unknown)
-
-
-def _changes(both: tuple[Revision, Revision], path: Path, reader: Callable[[bytes | None], dict]) -> list[Change]:
-    """Return what differs in a file that both have; what one lacks is named as missing."""
-    contents = [one.read(path, reader) for one in both]
-    return changes(*contents) if all(contents) else []
-
-
-def _warnings(
-    compared: Mapping[str, Compared], scores: tuple[pd.DataFrame, pd.DataFrame] | None, cut: Sequence[float | None]
-) -> list[str]:
-    """Return what the figures themselves say against believing them.
-
-    Args:
-        compared: see `compare_kinds`.
-        scores: the tables before and now.
-        cut: the shares of training pairs that were cut, before and now.
-    """
-    lines = []
-    for kind, found in compared.items():
-        readers, readers_now, same = found.users
-        if not readers == readers_now == same:
-            lines.append(
-                f"the {kind} lists differ: {readers:,} readers before, {readers_now:,} now, {same:,} with the same "
-                "list, which alone are compared"
-            )
-    if scores:
-        before, now = map(chance_level, scores)
-        if abs(now - before) > MOVED:
-            lines.append(f"the chance level moved from {before:.3f} to {now:.3f}: absolute figures do not compare")
-        for table, when in zip(scores, ("before", "now"), strict=True):
-            alike = [SYSTEMS[name].label for name in collapsed(table)]
-            lines += [f"{label} {when}: scores all candidates of a list alike" for label in alike]
-    if cut[1] is not None and (cut[1] > CUT or cut[0] != cut[1]):
-        before_cut = "?" if cut[0] is None else f"{cut[0]:.1%}"
-        lines.append(f"{cut[1]:.1%} of the training pairs are cut at max_length ({before_cut} before)")
-    return lines
-
-
-def _changed_rules(both: tuple[Revision, Revision], rules: Path | None) -> list[str]:
-    if rules is None or (texts := [one.get(rules) for one in both])[0] == texts[1]:
-        return []
-    return [f"{rules} itself {'changed' if texts[0] else 'is new'}: read it, too"]
+MARKDOWN, HTML = "report.md", "index.html"
 
 
 def main(
@@ -93,86 +33,68 @@ def main(
     scores: list[Path],
     split: Path,
     report: Path,
+    new: list[str] | None = None,
     metrics: list[Path] | None = None,
-    new: str | None = None,
     counts: list[Path] | None = None,
+    training: Path | None = None,
     model: Path | None = None,
-    curves: Path | None = None,
     seeds: Path | None = None,
     rules: Path | None = None,
     fail_if: list[str] | None = None,
+    repository: str | None = None,
 ) -> None:
-    """Write report.md to the folder REPORT; exit code 1 where a rule of the file RULES or of FAIL_IF is broken.
+    """Write report.md and index.html to REPORT; exit code 1 where a rule of the file RULES or of FAIL_IF is broken.
 
-    NEW is the working tree unless named. SCORES are folders of score tables, METRICS what is shown where they are
-    missing, COUNTS JSON files on the data, MODEL the folder of the fine-tuned model, CURVES a table of validation while
-    training, SEEDS what `make seeds` writes.
+    NEW is the working tree unless named; several are compared with BASE in one table. SCORES are folders of score
+    tables, METRICS what is shown where they are missing, COUNTS JSON files on the data, TRAINING the JSON file with the
+    validation metric, MODEL the folder of the fine-tuned model, SEEDS what `make seeds` writes. REPOSITORY is the
+    address on GitHub of one that has the commits: report.md then shows the pictures that lie there.
     """
     told = read_rules(_rules_text(rules), where=str(rules)) + [rule(text, where="--fail-if") for text in fail_if or []]
-    both = revision(base), revision(new)
-    params = [one.read(Path(FILE), of_yaml) for one in both]
-    (before, gone), (after, _) = (_scores(one, scores) for one in both)
-    compared: dict[str, Compared] = {}
-    gained: list[Example] = []
-    lost: list[Example] = []
-    if before is not None and after is not None:
-        seed = params[1].get("seed")
-        compared = compare_kinds(before, after, seed=seed if isinstance(seed, int) and seed >= 0 else 0)
-        system = judged_system(compared["warm"])
-        pairs = both[1].read(split / "test.parquet", tables.texts)
-        if system and pairs is not None:
-            gained, lost = examples(before, after, pairs, compared["warm"].values[system], system=system)
-    measured: list[Change] = []
-    if not any(found.gains for found in compared.values()):
-        measured = [change for path in metrics or [] for change in _changes(both, path, of_json)]
-    different = changes(*params) if all(params) else []
-    locks = [one.read(LOCK, stages_of) for one in both]
-    data = [change for path in counts or [] for change in _changes(both, path, of_json)]
-    libraries = _changes(both, REQUIREMENTS, of_requirements)
-    stages = stage_changes(*locks, declared=both[1].read(PIPELINE, stages_of)) if all(locks) else []
-    drawn = (both[0].read(curves, tables.curve), both[1].read(curves, tables.curve)) if curves else (None, None)
-    known = both[1].read(seeds, tables.seeds) if seeds else {}
-    trained = [one.read(model / "training.json", of_json) if model else {} for one in both]
-    stale = [STALE] if both[1].commit is None and results_are_stale() else []
-    warnings = [
-        *stale,
-        *_changed_rules(both, rules),
-        *missing(both),
-        *(f"{name} before: this code knows no such system: left out" for name in gone),
-        *_warnings(
-            compared,
-            (before, after) if before is not None and after is not None else None,
-            [share if isinstance(share := one.get("cut_pairs"), float) else None for one in trained],
-        ),
-        *(f"{key} changed: another model learnt" for key, *_ in different if key in ("base_model", "bi_encoder")),
-    ]
-    review = Review(
-        base=both[0].name,
-        new=both[1].name,
-        compared=compared,
-        warnings=warnings,
-        metrics=measured,
-        data=data,
-        params=different,
-        libraries=libraries,
-        stages=stages,
-        curves=drawn,
-        seeds=known,
-        gained=gained,
-        lost=lost,
-        broken=[*(stale if told else []), *broken(told, compared)],
-        rules=len(told),
-    )
+    files = Files(scores, split, metrics or (), counts or (), training, model, seeds, rules)
     if report.exists() and not report.is_dir():
         raise UserError(f"--report {report}: is a file: give a folder")
-    with replacing(report / PAGE) as partial:
-        partial.write_text(markdown(review), encoding="utf-8")
-    print(verdict(review).replace("*", ""))
-    print(*(f"note: {line}" for line in review.warnings), sep="\n", end="\n" if review.warnings else "")
-    print(report / PAGE)
-    if review.broken:
-        print(*(f"broken: {line}" for line in review.broken), sep="\n", file=sys.stderr)
+    old = revision(base)
+    names: list[str | None] = [*dict.fromkeys(new)] if new else [None]
+    revisions = [revision(name) for name in names]
+    reviews = [review(old, one, files, rules=told, repository=repository) for one in revisions]
+    if len(reviews) == 1:
+        content = page(reviews[0])
+    else:
+        both = plots({one.name: one for one in (old, *revisions)}) if len(reviews) < MANY else []
+        content = several(reviews, [*_results(reviews), *(plot for plot in both if plot.template == "simple")])
+    for name, text in ((MARKDOWN, markdown(content)), (HTML, html(content))):
+        with replacing(report / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    for one in reviews:
+        named = f"{one.new}: " if len(reviews) > 1 else ""
+        print(shown("".join((named, *verdict(one)))))
+        print(*(shown(f"{named}note: {line}") + "\n" for line in one.warnings), sep="", end="")
+    print(report / MARKDOWN, report / HTML, sep="\n")
+    broken = [f"broken: {one.new + ': ' if len(reviews) > 1 else ''}{line}" for one in reviews for line in one.broken]
+    if broken:
+        print(*map(shown, broken), sep="\n", file=sys.stderr)
         sys.exit(1)
+
+
+# Lines that a picture holds: of more revisions the table says all.
+MANY = 7
+
+
+def _results(reviews: list[Review]) -> list[Plot]:
+    """Return the plot of what each revision gained over the base, where all are judged by the same system."""
+    systems = {judged_system(one.compared["warm"]) if "warm" in one.compared else None for one in reviews}
+    if len(systems) != 1 or not (system := systems.pop()):
+        return []
+    gains = {one.new: one.compared["warm"].gains[system][MAIN] for one in reviews}
+    rows = [
+        (name, SYSTEMS[system].colour, *(gain.difference[key] for key in ("value", "low", "high")))
+        for name, gain in reversed(gains.items())
+    ]
+    table = pd.DataFrame(rows, columns=["revision", "colour", "difference", "low", "high"])
+    title = f"{HEADING} of the {SYSTEMS[system].label} minus that of {reviews[0].base} (above 0 is better)"
+    label = f"difference in {HEADING} with its 95 % interval"
+    return [Plot(title, "intervals", "difference", "revision", label, "", {reviews[0].base: table})]
 
 
 def _rules_text(rules: Path | None) -> str:

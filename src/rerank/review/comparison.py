@@ -1,7 +1,7 @@
 """Two score tables of the same readers: what each system gained, and how sure that is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,10 @@ class Gain:
         if not is_finding({"difference": self.difference, "p_value": self.p_value}):
             return "not told apart"
         return "better" if self.difference["value"] > 0 else "worse"
+
+    def of_several(self, comparisons: int) -> "Gain":
+        """Return it as one of several comparisons: its p-value times their number (Bonferroni; Dunn 1961)."""
+        return replace(self, p_value=min(1.0, comparisons * self.p_value))
 
 
 @dataclass(frozen=True)

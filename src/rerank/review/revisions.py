@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from ruamel.yaml import YAMLError
 
@@ -23,19 +24,19 @@ class Revision:
     Attributes:
         name: what a person calls it.
         commit: its hash; None: the working tree.
+        is_experiment: whether it is DVC's, on no branch.
         missing: the files that were asked for and are not there, in that order.
     """
 
     name: str
     commit: str | None
+    is_experiment: bool = False
     missing: list[str] = field(default_factory=list)
     _files: Any = None
 
     def get(self, path: Path) -> bytes | None:
         """Return a file's content; None, and its name in ``missing``, when it is nowhere to be had."""
-        content = path.read_bytes() if self.commit is None and path.is_file() else None
-        if self.commit is not None:
-            content = self._of_commit(path)
+        content = path.read_bytes() if self.commit is None and path.is_file() else self._of_dvc(path)
         if content is None and str(path) not in self.missing:
             self.missing.append(str(path))
         return content
@@ -46,15 +47,36 @@ class Revision:
         Raises:
             UserError: when it can't be read, such as with the marks of a merge conflict.
         """
+        content = self.get(path)
+        return self.checked(path, lambda: reader(content))
+
+    def checked(self, path: Path, make: Callable[[], Read]) -> Read:
+        """Return what ``make`` returns of a file's content.
+
+        Raises:
+            UserError: see `read`.
+        """
         try:
-            return reader(self.get(path))
+            return make()
         except (ValueError, YAMLError, RecursionError) as error:
             words = " ".join(str(error).split())
             raise UserError(
                 f"{path} of {self.name}: can't be read ({words}): correct it, or name another revision"
             ) from None
 
-    def _of_commit(self, path: Path) -> bytes | None:
+    def address(self, path: Path, repository: str | None) -> str:
+        """Return where a picture is shown: by a GitHub repository, at the commit that changed it; or beside the page.
+
+        "" where it lies nowhere: an experiment is not on a branch, and what no commit holds is on no server.
+        """
+        if repository is None:
+            return f"../{path.as_posix()}" if self.commit is None else ""
+        if self.is_experiment or (self.commit is None and _git("status", "--porcelain", "--", str(path))):
+            return ""
+        commit = _git("log", "-1", "--format=%H", self.commit or "HEAD", "--", str(path))
+        return f"{repository.rstrip('/')}/blob/{commit}/{quote(path.as_posix())}?raw=true" if commit else ""
+
+    def _of_dvc(self, path: Path) -> bytes | None:
         from botocore.exceptions import BotoCoreError
         from dvc.api import DVCFileSystem
         from dvc.exceptions import DvcException
@@ -84,7 +106,7 @@ def revision(name: str | None) -> Revision:
     experiments = _git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
     found = [line.split()[0] for line in experiments if line.rpartition("/")[2] == name]
     if commit or found:
-        return Revision(name, commit or found[0])
+        return Revision(name, commit or found[0], is_experiment=not commit)
     raise UserError(
         f"{name!r}: is no commit, branch, tag or experiment: see `git branch --all` and `dvc exp show`, or fetch it"
     )

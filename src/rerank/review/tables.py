@@ -49,13 +49,9 @@ def texts(content: bytes | None) -> pd.DataFrame | None:
     return table.astype({"user_id": str, "book_id": str}).fillna({"user_ctx": "", "book_text": ""})
 
 
-def curve(content: bytes | None) -> pd.DataFrame | None:
-    """Return the values of a metric while training: step, metric, value."""
-    if content is None:
-        return None
-    table = pd.read_csv(io.BytesIO(content))
-    _check_columns(table, ("step", "metric", "value"))
-    return table.astype({"step": int, "value": float})
+def points(content: bytes | None) -> pd.DataFrame | None:
+    """Return the points of a plot."""
+    return None if content is None else pd.read_csv(io.BytesIO(content))
 
 
 def seeds(content: bytes | None) -> dict[str, list[float]]:
