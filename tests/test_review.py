@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from checkout import ROOT, command
+from matplotlib.figure import Figure
 from review_project import HOSTILE, RUN, make_project, scored
 
 from rerank.errors import UserError
@@ -308,3 +309,41 @@ def test_a_changed_command_is_said_a_curve_of_another_metric_is_not_drawn_and_th
     assert "error: --report params.yaml: is a file" in command(
         clone, f"{RUN.replace('report report', 'report params.yaml')} --base HEAD", fails=True
     )
+
+
+def test_several_revisions_share_one_table_with_the_base_best_validation_first(project: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    command(tmp_path, f"cp -r {project} {clone}")
+    command(clone, "git tag worse && git tag better HEAD~1 && git tag again HEAD~1")
+    printed = command(clone, f"{RUN} --base worse --new worse better again better --training training.json")
+    assert printed.count("The fusion is") == 3 and "better: The fusion is better" in printed
+    page = (clone / "report/report.md").read_text()
+    assert page.startswith("# 3 revisions against worse\n\n**better is best on validation**")
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    rows = [row for row in table if len(row) == 9][1:]
+    assert [row[0] for row in rows] == ["worse", "better", "again", "worse"]
+    assert [row[2] for row in rows] == ["0.350", "0.750", "0.750", "0.350"] and rows[0][4] == rows[3][4]
+    assert [row[-1] for row in rows] == ["the base", "better", "better", "the same"]
+    assert "Each p is multiplied by 3" in page and page.count("```mermaid") == 2
+    fails = command(clone, f"{RUN} --base better --new worse again --fail-if 'fused.ndcg@10 < -0.01'", fails=True)
+    assert "broken: worse: fused.ndcg@10" in fails and "broken: again" not in fails
+
+
+def test_a_p_value_of_several_comparisons_is_larger_and_can_turn_a_finding_into_none() -> None:
+    gain = compare(scored(60, skill=0.5), scored(60, skill=1.5), seed=1).gains["fused"][MAIN]
+    assert gain.of_several(2).p_value == 2 * gain.p_value and gain.of_several(2).verdict == "better"
+    assert gain.of_several(10**6).p_value == 1 and gain.of_several(10**6).verdict == "not told apart"
+
+
+def test_pictures_are_linked_at_the_commits_that_made_them(project: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    command(tmp_path, f"cp -r {project} {clone}")
+    command(clone, "git commit --quiet --allow-empty --message Later")
+    made = command(clone, "git log --format=%H -2 -- picture.png").split()
+    command(clone, f"{RUN} --base HEAD~2 --repository https://example.org/a/b/")
+    page = (clone / "report/report.md").read_text()
+    for commit, when in zip(made, ("now", "before"), strict=True):
+        assert f"![{when}](<https://example.org/a/b/blob/{commit}/picture.png?raw=true>)" in page
+    Figure().savefig(clone / "picture.png")
+    command(clone, f"{RUN} --base HEAD~2 --repository https://example.org/a/b")
+    assert "example.org" not in (clone / "report/report.md").read_text()

@@ -77,7 +77,7 @@ class Review:
     plots: Sequence[Plot]
     pictures: Sequence[tuple[str, str, str]]
     seeds: Mapping[str, Sequence[float]]
-    validation: float | None
+    validation: tuple[float | None, float | None]
     readers: tuple[Sequence[Example], Sequence[Example]]
     broken: Sequence[str]
     rules: int
@@ -197,6 +197,14 @@ def _params(review: Review) -> str:
     return ", ".join(f"{key}={now}" for key, _, now in review.params) or "none"
 
 
+def _known(value: float | None) -> float:
+    return float("-inf") if value is None else value
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
 def several(reviews: Sequence[Review], plots: Sequence[Plot]) -> Page:
     """Return the page on several revisions against one base, best validation first.
 
@@ -206,8 +214,9 @@ def several(reviews: Sequence[Review], plots: Sequence[Plot]) -> Page:
 
     Each p-value is multiplied by the number of comparisons (Bonferroni): the best of many looks good by chance.
     """
-    ordered = sorted(reviews, key=lambda one: float("-inf") if one.validation is None else one.validation, reverse=True)
-    rows = []
+    ordered = sorted(reviews, key=lambda one: _known(one.validation[1]), reverse=True)
+    base, known_before = reviews[0].base, reviews[0].validation[0]
+    rows = [[base, "", _shown(known_before), *([""] * 5), "the base"]]
     for review in ordered:
         compared = review.compared.get("warm")
         system = judged_system(compared) if compared else None
@@ -216,11 +225,11 @@ def several(reviews: Sequence[Review], plots: Sequence[Plot]) -> Page:
             gain = compared.gains[system][MAIN].of_several(len(reviews))
             value = f"{gain.difference['value']:+.3f}"
             measured = [f"{gain.new:.3f}", value, _interval(gain), f"{gain.p_value:.3f}", gain.verdict]
-        known = "" if review.validation is None else f"{review.validation:.3f}"
+            rows[0][3:5] = [SYSTEMS[system].label, f"{gain.base:.3f}"]
         label = SYSTEMS[system].label if system else ""
-        rows.append([review.new, _params(review), known, label, *measured])
+        rows.append([review.new, _params(review), _shown(review.validation[1]), label, *measured])
     headings = ["revision", "params", "validation", "system", f"test {HEADING}", "difference", "95 % interval"]
-    best = ordered[0]
+    best = max([(base, known_before), *((one.new, one.validation[1]) for one in ordered)], key=lambda it: _known(it[1]))
     details = [
         Section(
             review.new,
@@ -232,7 +241,7 @@ def several(reviews: Sequence[Review], plots: Sequence[Plot]) -> Page:
     ]
     return Page(
         f"{len(reviews)} revisions against {reviews[0].base}",
-        f"{best.new} is best on validation" if best.validation is not None else "No validation metric is known",
+        "No validation metric is known" if best[1] is None else f"{best[0]} is best on validation",
         ": choose by that column; test figures are for the one chosen.",
         [
             Section(

@@ -126,6 +126,10 @@ def _pictures(both: Sequence[Revision], repository: str | None) -> list[tuple[st
     return found
 
 
+def _first_number(content: Mapping[str, object]) -> float | None:
+    return next((value for value in content.values() if isinstance(value, float)), None)
+
+
 @cache
 def _stale() -> bool:
     return results_are_stale()
@@ -159,7 +163,7 @@ def review(
     locks = [one.read(LOCK, stages_of) for one in both]
     stages = stage_changes(*locks, declared=new.read(PIPELINE, stages_of)) if all(locks) else []
     trained = [one.read(files.model / "training.json", of_json) if files.model else {} for one in both]
-    validation = new.read(files.training, of_json) if files.training else {}
+    watched = [one.read(files.training, of_json) if files.training else {} for one in both]
     # All files are read before those that are missing are named.
     parts = {
         "data": [change for path in files.counts for change in _changes(both, path, of_json)],
@@ -189,7 +193,7 @@ def review(
         metrics=measured,
         params=different,
         stages=stages,
-        validation=next((value for value in validation.values() if isinstance(value, float)), None),
+        validation=(_first_number(watched[0]), _first_number(watched[1])),
         readers=readers,
         broken=[*(stale if rules else []), *broken(list(rules), compared)],
         rules=len(rules),

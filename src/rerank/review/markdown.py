@@ -13,7 +13,7 @@ from rerank.review.examples import Example
 from rerank.review.plots import Plot, series
 
 # Letters of a text that is shown, readers of each kind, and points of a chart.
-LETTERS, READERS, POINTS = 110, 3, 60
+LETTERS, READERS, POINTS = 110, 3, 25
 # Letters that GitHub takes: a comment has 65,536 at most.
 PAGE = 65_000
 
@@ -34,7 +34,7 @@ def _folded(title: str, content: str) -> str:
 
 def _quoted(text: str) -> str:
     """Return a text for a chart: in Mermaid's quotes only letters, digits and a few signs are safe."""
-    return '"' + re.sub(r"[^\w@.,:()% -]", "", _cut(text)) + '"'
+    return '"' + re.sub(r"[^\w@.,:()% -]", "", _cut(text, 2 * LETTERS)) + '"'
 
 
 def _chart(plot: Plot) -> str | None:
@@ -47,9 +47,9 @@ def _chart(plot: Plot) -> str | None:
     low = 0.0 if plot.is_by_system and min(flat) >= 0 else min(flat) - room
     kinds = ["line"] * (len(values) - 1) + ["bar" if plot.is_by_system else "line"]
     order = sorted(range(len(values)), key=lambda place: kinds[place])  # bars first, so that lines stand over them
-    said = ", ".join(f"{kind} {name}" for kind, name in zip(kinds, plot.points, strict=True))
-    if "bar" not in kinds:
-        said = f"lines {', '.join(plot.points)}"
+    said = ": " + ", ".join(f"{kind} {name}" for kind, name in zip(kinds, plot.points, strict=True))
+    if len(kinds) == 1 or "bar" not in kinds:
+        said = f": lines {', '.join(plot.points)}" if len(kinds) > 1 else ""
     shown = ", ".join(map(_quoted, places)) if plot.is_by_system else ", ".join(places)
     x_label, y_label = ("", plot.x_label) if plot.is_by_system else (plot.x_label, plot.y_label)
     drawn = [f"  {kinds[place]} [{', '.join(f'{value:.4f}' for value in values[place])}]" for place in order]
@@ -57,7 +57,7 @@ def _chart(plot: Plot) -> str | None:
         [
             "```mermaid",
             "xychart-beta",
-            f"  title {_quoted(f'{plot.title}: {said}')}",
+            f"  title {_quoted(plot.title + said)}",
             f"  x-axis {f'{_quoted(x_label)} ' if x_label else ''}[{shown}]",
             f"  y-axis {_quoted(y_label)} {low:.3f} --> {max(flat) + room:.3f}",
             *drawn,

@@ -21,7 +21,7 @@ from rerank.systems.registry import SYSTEMS
 # A line of a revision: the last is solid; and the colours of lines that are no system's.
 STYLES, SHADES = ("--", ":", "-."), ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#6A3D9A", "#661100")
 BASE_SHADE = "#8c8c8c"
-LETTERS = 80
+LETTERS, NAME = 80, 40
 INKS = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
 SVG: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -147,7 +147,7 @@ def _intervals(plot: Plot) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.1)
     if len(names) > 1:
-        axes.legend(drawn, names, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(names))
+        figure.legend(drawn, names, loc="outside lower center", ncols=min(4, len(names)))
     return figure
 
 
@@ -204,7 +204,7 @@ DRAW: dict[str, Callable[[Plot], Figure]] = {
 def svg(plot: Plot) -> str:
     """Return the picture as SVG in dark ink on nothing, its words as words; the same points give the same text."""
     words = {name: shown(getattr(plot, name))[:LETTERS] for name in ("title", "x_label", "y_label")}
-    plot = replace(plot, **words, points={shown(name): table for name, table in plot.points.items()})
+    plot = replace(plot, **words, points={shown(name)[:NAME]: table for name, table in plot.points.items()})
     with styled(), matplotlib.style.context(SVG):
         figure = DRAW[plot.template](plot)
         written = io.StringIO()
@@ -242,4 +242,4 @@ def series(plot: Plot, *, most: int) -> tuple[list[str], list[list[float]]] | No
     values = [[float(table[place]) for place in shared] for table in tables]
     if len(shared) < 2 or not np.isfinite(values).all():
         return None
-    return [label(place) if plot.is_by_system else f"{place:g}" for place in shared], values
+    return [label(place) if plot.is_by_system else f"{place:.4g}" for place in shared], values
