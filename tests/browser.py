@@ -101,6 +101,7 @@ class Tab:
 @asynccontextmanager
 async def tab(profile: Path) -> AsyncIterator[Tab]:
     """Start a browser with an empty profile, and give its only tab."""
+    (profile / "DevToolsActivePort").unlink(missing_ok=True)
     process = await asyncio.create_subprocess_exec(
         str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "about:blank", stderr=asyncio.subprocess.DEVNULL
     )

@@ -1,6 +1,7 @@
 """All stages through DVC, on a 20-user table with a tiny random BERT, and the commands that users live in."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from checkout import command, commit, make_checkout, set_params
 from ruamel.yaml import YAML
+from workflow import github, run_job, runner
 
 MAKE = "make --no-print-directory --old-file=environment VENV=$(dirname $(dirname $(which python)))"
 GENRES = ("space", "crime", "love", "myth")
@@ -174,6 +176,104 @@ def test_another_seed_of_training_changes_what_is_trained_alone_and_leaves_the_w
     assert changed.endswith(" data/seeds.json")
     assert "over 2 seeds of training" in command(project, f"{MAKE} repro")
     command(project, "git add --all && git reset --quiet --hard")
+
+
+@pytest.fixture(scope="module")
+def remote(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's DVC remote, a folder, to which all of main is pushed."""
+    folder = tmp_path_factory.mktemp("remote")
+    command(project, f"dvc remote add --quiet --default storage {folder}")
+    commit(project, "Name the remote")
+    command(project, "dvc push --quiet --run-cache")
+    return folder
+
+
+def pull_request(project: Path, clone: Path, *, lr: str, run: bool) -> Path:
+    """Return a checkout of a pull request that changes lr, as GitHub would merge it; with its results, or without."""
+    name = f"lr-{lr}"
+    command(project, f"git checkout --quiet -b {name} main")
+    set_params(project, lr=float(lr))
+    if run:
+        command(project, "dvc repro && dvc push --quiet")
+    commit(project, name)
+    command(project, f"git checkout --quiet -b {name}-merged main && git merge --quiet --no-ff --no-edit {name}")
+    command(project.parent, f"git clone --quiet --depth 2 --branch {name}-merged file://{project} {clone}")
+    command(project, "git checkout --quiet main && dvc checkout --quiet")
+    return clone
+
+
+EXPRESSIONS = {
+    "runner.environment == 'github-hosted' && 'https://download.pytorch.org/whl/cpu' || ''": "",
+    "secrets.CACHE_READ_KEY_ID": "",
+    "secrets.CACHE_READ_KEY": "",
+    "github.token": "any",
+    "github.event.pull_request.number": "12",
+}
+
+
+@pytest.mark.parametrize(("lr", "run"), [("3e-5", True), ("1e-5", False)])
+def test_the_workflow_of_a_pull_request_runs_what_changed_reports_it_and_keeps_one_comment(
+    project: Path, remote: Path, tmp_path: Path, lr: str, run: bool
+) -> None:
+    clone = pull_request(project, tmp_path / "clone", lr=lr, run=run)
+    env = runner(clone, tmp_path / "summary")
+    code, printed = run_job("report", clone, env, EXPRESSIONS)
+    cached = {stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in printed}
+    assert "Running stage" not in printed and ("train" in cached) == (not run), printed
+    assert "The fusion" in printed and "lacks" not in printed and "not of its params" not in printed, printed
+    assert code == ("broken: " in printed)
+    page = (clone / "report/report.md").read_text()
+    assert "| train " in page and f"| {float(lr)}" in page and (tmp_path / "summary").read_text() == page
+    assert ("https://example.org/owner/name/blob/" in page) == run, "only pictures in a commit can be linked"
+    assert (clone / "report/index.html").stat().st_size > 10_000
+    if run:
+        assert not (clone / "models/cross-encoder").exists(), "nothing ran, so no model is needed"
+    elif shutil.which("gh"):
+        comments = [{"id": 0, "user": {"login": "somebody"}, "body": "<!-- review --> mine"}]
+        with github(tmp_path, comments) as more:
+            for _ in range(2):
+                assert run_job("comment", clone, env | more, EXPRESSIONS) == (0, "")
+                assert [one["body"].startswith("<!-- review -->\n# the working tree") for one in comments] == [
+                    False,
+                    True,
+                ]
+                (clone / "report/report.md").write_text("# the working tree, again")
+        assert comments[0]["body"] == "<!-- review --> mine" and "tree, again\n\nThe whole page" in comments[1]["body"]
+
+
+def test_a_merge_conflict_is_settled_in_params_alone(project: Path) -> None:
+    for lr in ("2e-5", "4e-5"):
+        command(project, f"git checkout --quiet -b mine-{lr} main")
+        set_params(project, lr=float(lr))
+        command(project, "dvc repro")
+        commit(project, lr)
+    conflict = command(project, "git merge --no-edit mine-2e-5", fails=True)
+    assert all(f"Merge conflict in {name}" in conflict for name in ("params.yaml", "dvc.lock", "metrics/test.json"))
+    command(project, "git checkout --theirs params.yaml")
+    command(project, "git checkout --ours dvc.lock metrics plots")
+    printed = command(project, "dvc repro")
+    assert "Running stage" not in printed and "Stage 'train' is cached - skipping run" in printed
+    command(project, "git add --all && git commit --quiet --no-edit")
+    assert "<<<<<<<" not in command(
+        project, "git grep --cached --heading . -- dvc.lock params.yaml metrics plots/*.csv"
+    )
+    assert command(project, "git diff --stat mine-2e-5") == "" and "up to date" in command(project, "dvc status")
+    command(project, "git checkout --quiet main && dvc checkout --quiet")
+
+
+def test_a_release_is_found_by_its_name_version_and_stage(project: Path, remote: Path, tmp_path: Path) -> None:
+    command(project, "gto register ranker --version v1.0.0 && gto assign ranker --version v1.0.0 --stage production")
+    shown = command(project, "gto show ranker")
+    assert "v1.0.0" in shown and "production" in shown
+    wanted = {"deployed": "ranker --stage production", "old": "ranker --rev ranker@v1.0.0", "now": "cross-encoder"}
+    for out, words in wanted.items():
+        command(tmp_path, f"dvc artifacts get {project} {words} --out {out}")
+        made = project / "models" / words.split()[0]
+        files = {path.relative_to(made) for path in made.rglob("*") if path.is_file()}
+        assert files and all((tmp_path / out / file).read_bytes() == (made / file).read_bytes() for file in files)
+    reader = "--user 'Favorite books: Number 1 by Nobody' data/demo/candidates.txt"
+    ranked = command(project, f"PYTHONPATH=src python -m rerank --model {tmp_path / 'deployed'} {reader}")
+    assert len(ranked.splitlines()) > 3
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ METRICS = Path("metrics/test.json")
 PARAM = "training_seed"
 # Values that differ by less are the same: metrics are written with six digits.
 ROUNDED = 1e-6
+# What `dvc status` says of a file that is not here, and may be in a remote.
+MISSING = ("deleted", "not in cache")
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:
@@ -44,7 +46,7 @@ def results_are_stale() -> bool:
     while nested := [state for state in states if isinstance(state, dict | list)]:
         inner = [part for state in nested for part in (state.values() if isinstance(state, dict) else state)]
         states = [state for state in states if isinstance(state, str)] + inner
-    return any(state != "deleted" for state in states)
+    return any(state not in MISSING for state in states)
 
 
 def summary(seeds: Mapping[str, Any], now: float) -> list[str]:
