@@ -132,6 +132,7 @@ def test_examples_show_who_gained_and_lost_most_with_the_ranks_before_and_now() 
 
 def test_changes_of_params_libraries_and_stages_are_named() -> None:
     assert changes({"a": 1, "b": 2}, {"b": 3, "c": None}) == [("b", 2, 3), ("c", "-", None), ("a", 1, "-")]
+    assert changes({"a": True, "b": 1, "c": "-"}, {"a": 1, "b": 1.0}) == [("a", True, 1), ("c", "-", "-")]
     assert of_requirements(b"torch==2.13.0 ; x\n# no\nnumpy==2.0\n") == {"torch": "2.13.0", "numpy": "2.0"}
     lock = """
 stages:
@@ -179,7 +180,12 @@ def test_the_page_says_what_changed_and_the_exit_code_whether_a_rule_is_broken(p
     assert "- the warm lists differ: 60 readers before, 50 now, 50 with the same list, which alone are compared" in page
     assert "| users   | 60       | 50    |" in page and "| lr      | 0.0001   | 0.0002 |" in page
     assert "line [0.1000, 0.2000, 0.7500]" in page and "line [0.1000, 0.2000, 0.3500]" in page
-    assert "bar [0.3500, 0.3000]" in page and "line [0.7500, 0.3000]" in page and "Unchanged" not in page
+    assert (
+        "before orange line, now blue bar" in page
+        and "bar [0.3500, 0.3000]" in page
+        and "line [0.7500, 0.3000]" in page
+        and "Unchanged" not in page
+    )
     assert page.index("## The data changed") < page.index("## Systems") < page.index("## Who lost most")
     assert not re.search(r"(?<!\\)<img", page) and "\u202e" not in page and "\x1b" not in page
     good = command(project, f"{RUN} --base HEAD --new HEAD~1 --fail-if 'fused.ndcg@10 < -0.01'")
@@ -206,11 +212,14 @@ def test_what_is_in_neither_git_nor_the_cache_is_named_and_metrics_stand_in(
     [
         ("--base nowhere", "error: 'nowhere': is no commit, branch, tag or experiment"),
         ("--base -x", ""),
+        ("--base twice", "error: 'twice': 2 experiments have this name: give the commit of one"),
         ("--base HEAD --rules none.rules", "error: none.rules: can't be read"),
         ("--base HEAD --fail-if 'fused < 1'", "error: --fail-if: 'fused < 1' is no rule"),
     ],
 )
 def test_a_mistake_is_one_line(project: Path, more: str, words: str) -> None:
+    for number in ("aa", "bb"):
+        command(project, f"git update-ref refs/exps/{number}/{number}/twice HEAD")
     printed = command(project, f"{RUN} {more}", fails=True)
     assert "Traceback" not in printed and words in printed
 
@@ -252,6 +261,12 @@ def test_three_readers_are_never_sure_of_a_loss() -> None:
 
 
 def test_a_text_cannot_name_a_person_through_an_entity() -> None:
+    for address in ("https://example.org", "www.example.org", "GH-12", "mailto:a"):
+        start = re.split(r"[:.-]", address)[0]
+        assert (
+            not re.search(rf"{start}[:.-]?[/.\w-]", escaped(address))
+            and escaped(address).replace("\u2060", "") == address
+        )
     assert r"\&commat;" in escaped("&commat;octocat") and r"\$x\$" in escaped("$x$")
 
 

@@ -1,11 +1,14 @@
 """Texts from elsewhere in Markdown: none of them can break out of its cell, name a person or hide what it is."""
 
+import re
 from html import escape
 
 SIGNS = frozenset("\\|<>*_`[]~$&")
 # GitHub makes links of @name and #12, and tells the person; a word joiner after the sign keeps it a sign.
 LINKS = frozenset("@#")
 JOINER = "\u2060"
+# What GitHub makes a link of without any sign: addresses, and GH-12.
+ADDRESSES = re.compile(r"(?:https?:|ftp:|mailto:|xmpp:|www(?=\.)|gh(?=-\d))", re.IGNORECASE)
 
 
 def shown(text: str) -> str:
@@ -18,7 +21,8 @@ def shown(text: str) -> str:
 
 
 def _linking_nobody(text: str) -> str:
-    return "".join(letter + JOINER if letter in LINKS else letter for letter in shown(text))
+    apart = ADDRESSES.sub(lambda found: found[0] + JOINER, shown(text))
+    return "".join(letter + JOINER if letter in LINKS else letter for letter in apart)
 
 
 def escaped(text: str) -> str:

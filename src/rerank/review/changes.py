@@ -25,7 +25,14 @@ def flat(content: Any, prefix: str = "") -> dict[str, Any]:
 def changes(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Return key, value before and value after of all that differs, in the order of ``new``, then of ``base``."""
     keys = [*new, *(key for key in base if key not in new)]
-    return [(key, base.get(key, NONE), new.get(key, NONE)) for key in keys if base.get(key, NONE) != new.get(key, NONE)]
+    return [(key, base.get(key, NONE), new.get(key, NONE)) for key in keys if _differ(base, new, key)]
+
+
+def _differ(base: Mapping[str, Any], new: Mapping[str, Any], key: str) -> bool:
+    """Whether a key has another value, true and 1 apart, or is in one of the two alone."""
+    if not (key in base and key in new):
+        return True
+    return base[key] != new[key] or isinstance(base[key], bool) != isinstance(new[key], bool)
 
 
 def of_yaml(content: bytes | None) -> dict[str, Any]:

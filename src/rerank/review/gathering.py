@@ -166,7 +166,11 @@ def review(
     watched = [one.read(files.training, of_json) if files.training else {} for one in both]
     # All files are read before those that are missing are named.
     parts = {
-        "data": [change for path in files.counts for change in _changes(both, path, of_json)],
+        "data": [
+            (f"{path.name}: {key}" if len(files.counts) > 1 else key, *values)
+            for path in files.counts
+            for key, *values in _changes(both, path, of_json)
+        ],
         "libraries": _changes(both, REQUIREMENTS, of_requirements),
         "plots": plots({"before": base, "now": new}),
         "pictures": _pictures(both, repository),

@@ -1,9 +1,11 @@
 """The page in the Markdown that GitHub shows in a comment, charts as Mermaid: it needs no hosting."""
 
+import json
 import re
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -16,6 +18,8 @@ from rerank.review.plots import Plot, series
 LETTERS, READERS, POINTS = 110, 3, 25
 # Letters that GitHub takes: a comment has 65,536 at most.
 PAGE = 65_000
+# Seen on white and on black; one a revision, the base first.
+COLOURS = {"orange": "#E69F00", "blue": "#0072B2", "green": "#009E73", "pink": "#CC79A7", "purple": "#6A3D9A"}
 
 
 def _cut(text: str, letters: int = LETTERS) -> str:
@@ -34,33 +38,45 @@ def _folded(title: str, content: str) -> str:
 
 def _quoted(text: str) -> str:
     """Return a text for a chart: in Mermaid's quotes only letters, digits and a few signs are safe."""
-    return '"' + re.sub(r"[^\w@.,:()% -]", "", _cut(text, 2 * LETTERS)) + '"'
+    return '"' + re.sub(r"[^\w@.,:()% -]", "", _cut(text)) + '"'
+
+
+def _x_axis(plot: Plot, places: Sequence[str]) -> str:
+    """Return the names of the systems; or steps: from first to last where they are even, else each of them."""
+    if plot.is_by_system:
+        return f"[{', '.join(map(_quoted, places))}]"
+    steps = np.array([float(place) for place in places])
+    even = np.allclose(np.diff(steps), (steps[-1] - steps[0]) / (len(steps) - 1), rtol=0.05)
+    return f"{_quoted(plot.x_label)} {f'{places[0]} --> {places[-1]}' if even else '[' + ', '.join(places) + ']'}"
 
 
 def _chart(plot: Plot) -> str | None:
+    """Return a chart with a colour a revision, named above it: Mermaid draws no legend."""
     found = series(plot, most=POINTS)
-    if found is None:
+    if found is None or len(plot.points) > len(COLOURS):
         return None
     places, values = found
+    names = list(zip(plot.points, COLOURS, strict=False)) if len(values) > 1 else []
     flat = [value for line in values for value in line]
     room = max(0.01, 0.1 * (max(flat) - min(flat)))
     low = 0.0 if plot.is_by_system and min(flat) >= 0 else min(flat) - room
     kinds = ["line"] * (len(values) - 1) + ["bar" if plot.is_by_system else "line"]
     order = sorted(range(len(values)), key=lambda place: kinds[place])  # bars first, so that lines stand over them
-    said = ": " + ", ".join(f"{kind} {name}" for kind, name in zip(kinds, plot.points, strict=True))
-    if len(kinds) == 1 or "bar" not in kinds:
-        said = f": lines {', '.join(plot.points)}" if len(kinds) > 1 else ""
-    shown = ", ".join(map(_quoted, places)) if plot.is_by_system else ", ".join(places)
-    x_label, y_label = ("", plot.x_label) if plot.is_by_system else (plot.x_label, plot.y_label)
-    drawn = [f"  {kinds[place]} [{', '.join(f'{value:.4f}' for value in values[place])}]" for place in order]
+    palette = ", ".join([*COLOURS.values()][place] for place in order)
+    y_label = plot.x_label if plot.is_by_system else plot.y_label
+    size = {"width": 800, "height": 110 + 34 * len(places) if plot.is_by_system else 320}
+    init = {"xyChart": size, "themeVariables": {"xyChart": {"plotColorPalette": palette}}}
+    said = ", ".join(f"{name} {colour} {kind}" for (name, colour), kind in zip(names, kinds, strict=False))
     return "\n".join(
         [
+            f"**{escaped(plot.title)}**{f': {escaped(said)}' if said else ''}",
+            "",
             "```mermaid",
-            "xychart-beta",
-            f"  title {_quoted(plot.title + said)}",
-            f"  x-axis {f'{_quoted(x_label)} ' if x_label else ''}[{shown}]",
+            f"%%{{init: {json.dumps(init)}}}%%",
+            f"xychart-beta{' horizontal' if plot.is_by_system else ''}",
+            f"  x-axis {_x_axis(plot, places)}",
             f"  y-axis {_quoted(y_label)} {low:.3f} --> {max(flat) + room:.3f}",
-            *drawn,
+            *(f"  {kinds[place]} [{', '.join(f'{value:.4f}' for value in values[place])}]" for place in order),
             "```",
         ]
     )

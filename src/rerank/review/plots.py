@@ -238,7 +238,7 @@ def series(plot: Plot, *, most: int) -> tuple[list[str], list[list[float]]] | No
     shared: Sequence[Any] = [place for place in tables[-1].index if all(place in table.index for table in tables)]
     if plot.is_by_system:
         shared = shared[::-1]
-    shared = [shared[place] for place in np.unique(np.linspace(0, len(shared) - 1, most).astype(int))] if shared else []
+    shared = shared[:: -(-len(shared) // most) or 1]
     values = [[float(table[place]) for place in shared] for table in tables]
     if len(shared) < 2 or not np.isfinite(values).all():
         return None

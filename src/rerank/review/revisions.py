@@ -105,6 +105,10 @@ def revision(name: str | None) -> Revision:
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     experiments = _git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
     found = [line.split()[0] for line in experiments if line.rpartition("/")[2] == name]
+    if len(found) > 1 and not commit:
+        raise UserError(
+            f"{name!r}: {len(found)} experiments have this name: give the commit of one ({', '.join(found)})"
+        )
     if commit or found:
         return Revision(name, commit or found[0], is_experiment=not commit)
     raise UserError(
