@@ -211,15 +211,15 @@ EXPRESSIONS = {
 }
 
 
-@pytest.mark.parametrize(("lr", "run"), [("3e-5", True), ("1e-5", False)])
+@pytest.mark.parametrize(("lr", "run"), [("3e-5", True), ("5e-5", False)])
 def test_the_workflow_of_a_pull_request_runs_what_changed_reports_it_and_keeps_one_comment(
     project: Path, remote: Path, tmp_path: Path, lr: str, run: bool
 ) -> None:
     clone = pull_request(project, tmp_path / "clone", lr=lr, run=run)
     env = runner(clone, tmp_path / "summary")
     code, printed = run_job("report", clone, env, EXPRESSIONS)
-    cached = {stage for stage in STAGES if f"Stage '{stage}' is cached - skipping run" in printed}
-    assert "Running stage" not in printed and ("train" in cached) == (not run), printed
+    ran = {stage for stage in STAGES if f"Running stage '{stage}'" in printed}
+    assert ran == set() if run else {"train", "score", "card"} <= ran <= AFTER_LR, printed
     assert "The fusion" in printed and "lacks" not in printed and "not of its params" not in printed, printed
     assert code == ("broken: " in printed)
     page = (clone / "report/report.md").read_text()
@@ -248,7 +248,7 @@ def test_a_merge_conflict_is_settled_in_params_alone(project: Path) -> None:
         command(project, "dvc repro")
         commit(project, lr)
     conflict = command(project, "git merge --no-edit mine-2e-5", fails=True)
-    assert all(f"Merge conflict in {name}" in conflict for name in ("params.yaml", "dvc.lock", "metrics/test.json"))
+    assert all(f"Merge conflict in {name}" in conflict for name in ("params.yaml", "dvc.lock"))
     command(project, "git checkout --theirs params.yaml")
     command(project, "git checkout --ours dvc.lock metrics plots")
     printed = command(project, "dvc repro")
@@ -265,7 +265,7 @@ def test_a_release_is_found_by_its_name_version_and_stage(project: Path, remote:
     command(project, "gto register ranker --version v1.0.0 && gto assign ranker --version v1.0.0 --stage production")
     shown = command(project, "gto show ranker")
     assert "v1.0.0" in shown and "production" in shown
-    wanted = {"deployed": "ranker --stage production", "old": "ranker --rev ranker@v1.0.0", "now": "cross-encoder"}
+    wanted = {"deployed": "ranker --stage production", "old": "ranker --rev v1.0.0", "newest": "ranker"}
     for out, words in wanted.items():
         command(tmp_path, f"dvc artifacts get {project} {words} --out {out}")
         made = project / "models" / words.split()[0]
