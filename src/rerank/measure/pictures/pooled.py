@@ -15,7 +15,7 @@ from rerank.measure.pictures.drawing import INK, colour, coloured, label, legend
 from rerank.measure.scores import scores_of, systems_of
 from rerank.systems.registry import CHANCE, FINE_TUNED
 
-MAX_POINTS = 40  # of a curve: the CSV files are in Git
+MAX_POINTS = 20  # of a curve: the CSV files are in Git
 SCORE_BINS = 40
 
 
