@@ -8,21 +8,17 @@ A revision is a commit, a branch, a tag or an experiment of `dvc exp show`.
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from rerank.command import run
 from rerank.errors import UserError
 from rerank.files import replacing
 from rerank.measure.markdown import shown
-from rerank.review.comparison import MAIN, judged_system
-from rerank.review.content import HEADING, Review, page, several, verdict
-from rerank.review.gathering import Files, plots, review
+from rerank.review.content import page, verdict
+from rerank.review.gathering import Files, review
 from rerank.review.html import html
 from rerank.review.markdown import markdown
-from rerank.review.plots import Plot
 from rerank.review.revisions import revision
 from rerank.review.rules import read_rules, rule
-from rerank.systems.registry import SYSTEMS
+from rerank.review.several import several
 
 MARKDOWN, HTML = "report.md", "index.html"
 
@@ -58,11 +54,7 @@ def main(
     names: list[str | None] = [*dict.fromkeys(new)] if new else [None]
     revisions = [revision(name) for name in names]
     reviews = [review(old, one, files, rules=told, repository=repository) for one in revisions]
-    if len(reviews) == 1:
-        content = page(reviews[0])
-    else:
-        both = plots({one.name: one for one in (old, *revisions)}) if len(reviews) < MANY else []
-        content = several(reviews, [*_results(reviews), *(plot for plot in both if plot.template == "simple")])
+    content = page(reviews[0]) if len(reviews) == 1 else several(old, revisions, reviews)
     for name, text in ((MARKDOWN, markdown(content)), (HTML, html(content))):
         with replacing(report / name) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -75,26 +67,6 @@ def main(
     if broken:
         print(*map(shown, broken), sep="\n", file=sys.stderr)
         sys.exit(1)
-
-
-# Lines that a picture holds: of more revisions the table says all.
-MANY = 7
-
-
-def _results(reviews: list[Review]) -> list[Plot]:
-    """Return the plot of what each revision gained over the base, where all are judged by the same system."""
-    systems = {judged_system(one.compared["warm"]) if "warm" in one.compared else None for one in reviews}
-    if len(systems) != 1 or not (system := systems.pop()):
-        return []
-    gains = {one.new: one.compared["warm"].gains[system][MAIN] for one in reviews}
-    rows = [
-        (name, SYSTEMS[system].colour, *(gain.difference[key] for key in ("value", "low", "high")))
-        for name, gain in reversed(gains.items())
-    ]
-    table = pd.DataFrame(rows, columns=["revision", "colour", "difference", "low", "high"])
-    title = f"{HEADING} of the {SYSTEMS[system].label} minus that of {reviews[0].base} (above 0 is better)"
-    label = f"difference in {HEADING} with its 95 % interval"
-    return [Plot(title, "intervals", "difference", "revision", label, "", {reviews[0].base: table})]
 
 
 def _rules_text(rules: Path | None) -> str:

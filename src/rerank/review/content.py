@@ -3,7 +3,7 @@
 Texts are as they are in the files: each form of the page, Markdown and HTML, escapes them for itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rerank.measure.metrics import METRICS
@@ -31,7 +31,7 @@ class Table:
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
-    numbers: range = range(0)
+    numbers: Collection[int] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def _p_value(value: float) -> str:
     return "p < 0.001" if value < 0.0005 else f"p = {value:.3f}"
 
 
-def _interval(gain: Gain) -> str:
+def interval(gain: Gain) -> str:
+    """Return the ends of the 95 % interval of a difference."""
     return f"{gain.difference['low']:+.3f} to {gain.difference['high']:+.3f}"
 
 
@@ -99,7 +100,7 @@ def verdict(review: Review) -> tuple[str, str]:
         return "Nothing can be judged", ": the two have no list of the fusion or the cross-encoder in common."
     gain = compared.gains[system][MAIN]
     line = (
-        f": {HEADING} {gain.difference['value']:+.3f} ({_interval(gain)}), {_p_value(gain.p_value)}, on the same lists "
+        f": {HEADING} {gain.difference['value']:+.3f} ({interval(gain)}), {_p_value(gain.p_value)}, on the same lists "
         f"of {compared.users[2]:,} readers, {gain.base:.3f} before and {gain.new:.3f} now."
     )
     known = review.seeds.get(system, [])
@@ -120,7 +121,7 @@ def _systems(title: str, compared: Compared) -> Section:
         [
             SYSTEMS[system].label,
             *(f"{gains[MAIN].base:.3f}", f"{gains[MAIN].new:.3f}", f"{gains[MAIN].difference['value']:+.3f}"),
-            *(_interval(gains[MAIN]), f"{gains[MAIN].p_value:.3f}", gains[MAIN].verdict),
+            *(interval(gains[MAIN]), f"{gains[MAIN].p_value:.3f}", gains[MAIN].verdict),
         ]
         for system, gains in compared.gains.items()
     ]
@@ -191,65 +192,3 @@ def page(review: Review) -> Page:
         *([Section("Who lost most", readers=lost)] if lost else []),
     ]
     return Page(f"{review.new} against {review.base}", *verdict(review), sections)
-
-
-def _params(review: Review) -> str:
-    return ", ".join(f"{key}={now}" for key, _, now in review.params) or "none"
-
-
-def _known(value: float | None) -> float:
-    return float("-inf") if value is None else value
-
-
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def several(reviews: Sequence[Review], plots: Sequence[Plot]) -> Page:
-    """Return the page on several revisions against one base, best validation first.
-
-    Args:
-        reviews: of two revisions or more, see `page`.
-        plots: of all of them.
-
-    Each p-value is multiplied by the number of comparisons (Bonferroni): the best of many looks good by chance.
-    """
-    ordered = sorted(reviews, key=lambda one: _known(one.validation[1]), reverse=True)
-    base, known_before = reviews[0].base, reviews[0].validation[0]
-    rows = [[base, "", _shown(known_before), *([""] * 5), "the base"]]
-    for review in ordered:
-        compared = review.compared.get("warm")
-        system = judged_system(compared) if compared else None
-        measured = ["", "", "", "", "nothing to compare"]
-        if compared and system:
-            gain = compared.gains[system][MAIN].of_several(len(reviews))
-            value = f"{gain.difference['value']:+.3f}"
-            measured = [f"{gain.new:.3f}", value, _interval(gain), f"{gain.p_value:.3f}", gain.verdict]
-            rows[0][3:5] = [SYSTEMS[system].label, f"{gain.base:.3f}"]
-        label = SYSTEMS[system].label if system else ""
-        rows.append([review.new, _params(review), _shown(review.validation[1]), label, *measured])
-    headings = ["revision", "params", "validation", "system", f"test {HEADING}", "difference", "95 % interval"]
-    best = max([(base, known_before), *((one.new, one.validation[1]) for one in ordered)], key=lambda it: _known(it[1]))
-    details = [
-        Section(
-            review.new,
-            [],
-            [f"broken: {line}" for line in review.broken] + list(review.warnings),
-            folded={section.title: section.table for section in page(review).sections if section.table},
-        )
-        for review in ordered
-    ]
-    return Page(
-        f"{len(reviews)} revisions against {reviews[0].base}",
-        "No validation metric is known" if best[1] is None else f"{best[0]} is best on validation",
-        ": choose by that column; test figures are for the one chosen.",
-        [
-            Section(
-                "Revisions",
-                [f"Each p is multiplied by {len(reviews)}, the number of comparisons: of many, some look good."],
-                table=Table([*headings, "p", "verdict"], rows, range(2, 8)),
-            ),
-            *([Section("Plots", plots=plots)] if plots else []),
-            *details,
-        ],
-    )
