@@ -15,7 +15,8 @@ from review_project import RUN, make_project
 from rerank.review.content import Page, Section, Table
 from rerank.review.html import html
 from rerank.review.markdown import markdown
-from rerank.review.plots import DRAW, Plot, for_the_dark, svg
+from rerank.review.overlays import DRAW, for_the_dark, svg
+from rerank.review.plots import TEMPLATES, Plot, overlaid, series
 
 TEXTS = "<script>x()</script>", '"><img src=x onerror=x()>', "\x1b[31mred", "\u202etxt", "{{ 7 * 7 }}", "&lt;b&gt;"
 
@@ -167,7 +168,23 @@ def test_a_picture_shows_both_has_words_and_the_same_bytes_and_is_light_in_the_d
         assert max(red, green, blue) + min(red, green, blue) >= 2 * 0.61 * 255
 
 
+@pytest.mark.parametrize(
+    ("change", "drawn"),
+    [({}, True), ({"y": ["value", "other"]}, False), ({"template": "mine"}, False), ({"x": "name"}, False)],
+)
+def test_what_is_no_plot_of_ours_is_left_out_and_a_missing_column_is_named(change: dict, drawn: bool) -> None:
+    table = pd.DataFrame({"step": [0, 1], "value": [0.1, None], "name": ["a", "b"]})
+    properties = {"template": "simple", "x": "step", "y": "value", **change}
+    plot = overlaid(properties, {"before": table, "now": table.assign(value=0.2)})
+    assert (plot is not None) == drawn
+    assert overlaid(properties, {"before": None, "now": table}) is None
+    if plot:
+        assert series(plot, most=9) is None and "now" in svg(plot)
+        with pytest.raises(ValueError, match="no column 'system'"):
+            overlaid({**properties, "template": "curves"}, {"before": table, "now": table.assign(value=0.2)})
+
+
 def test_every_template_that_the_pipeline_declares_can_be_drawn() -> None:
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     found = set(re.findall(r"^ +template: (\w+)$", text, flags=re.MULTILINE))
-    assert len(found) > 3 and found <= set(DRAW)
+    assert len(found) > 3 and found <= set(DRAW) == set(TEMPLATES)

@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 from rerank.measure.markdown import shown
 from rerank.review.content import HEADING, Page
 from rerank.review.examples import Example
-from rerank.review.plots import Plot, for_the_dark, svg
+from rerank.review.overlays import for_the_dark, svg
+from rerank.review.plots import Plot
 
 TEMPLATE, STYLE, SCRIPT = (Path(__file__).with_name(name) for name in ("page.html", "page.css", "page.js"))
 # Letters of a text: a page has room, a browser has limits.
