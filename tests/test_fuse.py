@@ -1,6 +1,7 @@
 """The fusion: what standardising does, what validation teaches, when it gives up, and the stage."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from score_tables import TRAINED, UNTRAINED, score_table, write_scores
 
 from rerank.errors import UserError
+from rerank.json_file import read_json, write_json
 from rerank.lists import is_cold, numbers
 from rerank.measure.metrics import per_user
 from rerank.systems.fusion import Fusion, fit, standardised
@@ -74,6 +76,16 @@ def test_two_halves_together_rank_better_than_either_on_readers_who_taught_nothi
     assert fusion.weights.get("popularity", 0) < 0.2 * fusion.weights["bm25"]
     lost = {name: fusion.ndcg["fused"] - value for name, value in fusion.ndcg["without"].items()}
     assert min(lost["bm25"], lost["cross_encoder"]) > 0.05 and abs(lost["popularity"]) < 0.02
+
+
+def test_what_is_served_from_the_file_is_what_was_measured_to_the_last_digit(tmp_path: Path) -> None:
+    table, other = two_halves(), two_halves(seed=1)
+    fusion, _ = fit(table, systems(table))
+    write_json(tmp_path / "fusion.json", asdict(fusion))
+    stored = read_json(tmp_path / "fusion.json")
+    served = Fusion(stored["weights"], stored["text_weights"], stored["ndcg"], stored["penalty"])
+    both = [one.scores(systems(other), numbers(other), is_cold(other)) for one in (fusion, served)]
+    assert stored["weights"] and both[0].tolist() == both[1].tolist()
 
 
 def test_labels_of_a_held_out_reader_teach_nothing_about_that_reader() -> None:

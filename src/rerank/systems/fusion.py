@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from rerank.errors import UserError
+from rerank.json_file import rounded
 from rerank.lists import is_cold, numbers, warm
 from rerank.measure.quality import ndcg
 from rerank.systems.registry import SYSTEMS
@@ -105,12 +106,13 @@ def learnt(features: Features, positive: npt.NDArray[np.bool_], *, penalty: floa
     """Return the weight of each system by a regression on the rows of ``features``; {} for no system.
 
     None is negative: what a system ranks high is never worse for it, but few readers make it look so. The system with
-    the lowest weight is left out until all that stay are above 0.
+    the lowest weight is left out until all that stay are above 0. The weights have the decimals of their file, so that
+    what is served is what was measured, and the last digits of a processor's solver change nothing.
     """
     left = dict(features)
     while left:
         model = LogisticRegression(C=penalty, max_iter=1_000).fit(np.column_stack(list(left.values())), positive)
-        weights = dict(zip(left, map(float, model.coef_[0]), strict=True))
+        weights = rounded(dict(zip(left, map(float, model.coef_[0]), strict=True)))
         lowest = min(weights, key=lambda name: weights[name])
         if weights[lowest] > 0:
             return weights
