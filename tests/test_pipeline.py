@@ -227,6 +227,20 @@ def test_the_workflow_of_a_pull_request_runs_what_changed_and_reports_it(
         assert not (clone / "models/cross-encoder").exists(), "nothing ran, so no model is needed"
 
 
+def test_the_workflow_of_a_fork_without_the_cache_runs_everything_and_says_what_is_missing(
+    project: Path, remote: Path, tmp_path: Path
+) -> None:
+    clone = pull_request(project, tmp_path / "clone", lr="6e-5", run=False)
+    command(clone, "dvc remote remove storage")
+    code, printed = run_job("report", clone, runner(clone, tmp_path / "summary"), EXPRESSIONS)
+    ran = {stage for stage in STAGES if f"Running stage '{stage}'" in printed}
+    # A parquet file of pairs is its own conversion, which the cache has as soon as it is pulled.
+    assert ran == set(STAGES) - {"convert"}, printed
+    assert "::notice::The DVC remote is out of reach" in printed and "HEAD^1 lacks data/scores" in printed
+    page = (tmp_path / "summary").read_text()
+    assert "can't be judged" in page and "## Systems" in page and code, page
+
+
 def test_a_merge_conflict_is_settled_in_params_alone(project: Path) -> None:
     for lr in ("2e-5", "4e-5"):
         command(project, f"git checkout --quiet -b mine-{lr} main")
