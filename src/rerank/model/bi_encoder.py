@@ -20,10 +20,10 @@ from torch import nn
 
 from rerank.errors import UserError
 from rerank.model.batching import SimilarLengths
+from rerank.model.collapse import COLLAPSED_BI_ENCODER
 from rerank.model.cosines import cosines
 from rerank.model.encoder import attend_fast, open_bi_encoder
 from rerank.model.lengths import check_words
-from rerank.model.scores import COLLAPSED_BI_ENCODER
 from rerank.model.training import Record, Schedule, Validation, arguments, make_deterministic
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 from sentence_transformers import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
 
+from rerank.model.collapse import COLLAPSED
 from rerank.model.encoder import build, head_parameters
 from rerank.model.lengths import check_words
 from rerank.model.losses import TEACHER, loss_named
-from rerank.model.scores import COLLAPSED, score
+from rerank.model.scores import score
 from rerank.model.tokens import tokenize_once
 from rerank.model.training import Record, Schedule, Validation, arguments, is_writer, make_deterministic
 

@@ -13,7 +13,6 @@ from sentence_transformers import CrossEncoder
 from torch import nn
 from tqdm import tqdm
 
-from rerank.errors import UserError
 from rerank.model.batching import by_length
 from rerank.model.tokens import OwnTokens, pair_tokens
 
@@ -22,11 +21,6 @@ Forward = Callable[[dict[str, torch.Tensor]], torch.Tensor]
 # Tokens of a scoring batch, padding too: what stays in the caches of a processor, and what fills a GPU.
 TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 65536}
 ONE_POOL = threading.Lock()
-# Scores of a collapsed model differ in their last bits, with the shape of the batch that each was computed in.
-SAME = 1e-6
-COLLAPSED = "training collapsed or diverged: lower lr and head_lr, or train longer (epochs)"
-COLLAPSED_BI_ENCODER = "training collapsed or diverged: lower bi_encoder_lr, or train longer (bi_encoder_epochs)"
-BROKEN_WEIGHTS = "its weights are broken, or all texts are the same: check base_model, bi_encoder and text_column"
 
 
 def resolve_precision(precision: str, device: str) -> str:
@@ -126,21 +120,3 @@ def for_scoring(model: CrossEncoder, *, precision: str) -> CrossEncoder:
     ready.get_submodule(last).load_state_dict(model.get_submodule(last).state_dict(), assign=True)
     ready.set_keep_in_fp32_modules([last])
     return ready
-
-
-def check_scores(system: str, scores: npt.NDArray[np.floating], *, advice: str) -> None:
-    """Refuse scores that rank nothing.
-
-    Args:
-        system: what made them, for the message.
-        scores: one a pair, shape (pairs,).
-        advice: the likely cause and what to do: `COLLAPSED`, `COLLAPSED_BI_ENCODER` or `BROKEN_WEIGHTS`.
-
-    Raises:
-        UserError: when a score is not finite, or all are the same.
-    """
-    broken = np.count_nonzero(~np.isfinite(scores))
-    if broken:
-        raise UserError(f"{system}: {broken:,} of {len(scores):,} scores are not finite numbers: {advice}")
-    if np.ptp(scores) <= SAME * max(1.0, float(np.abs(scores).max())):
-        raise UserError(f"{system}: all {len(scores):,} scores are {scores[0]:g}: {advice}")

@@ -20,7 +20,8 @@ from rerank.errors import UserError
 from rerank.files import replacing
 from rerank.measure.quality import quality
 from rerank.model.batching import processes
-from rerank.model.scores import check_scores, resolve_precision
+from rerank.model.collapse import check_scores
+from rerank.model.scores import resolve_precision
 
 # Called with a metric's name or `LOSS`, its value and the step.
 Record = Callable[[str, float, int], None]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from rerank.model.collapse import BROKEN_WEIGHTS, COLLAPSED, COLLAPSED_BI_ENCODER, check_scores
 from rerank.model.folder import SCORING
-from rerank.model.scores import BROKEN_WEIGHTS, COLLAPSED, COLLAPSED_BI_ENCODER, check_scores
 from rerank.systems.distinct import Scores
 from rerank.systems.registry import FINE_TUNED, named, scorer
 
