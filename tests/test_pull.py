@@ -107,6 +107,47 @@ class Endless(BaseHTTPRequestHandler):
     def log_message(self, *args: object) -> None: ...
 
 
+class Replaced(Endless):
+    """Serves a table that is written again as soon as it is asked for."""
+
+    asked = 0
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(parquet())))
+        self.send_header("ETag", f'"{type(self).asked}"')
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        type(self).asked += 1
+        self.wfile.write(parquet())
+
+
+class Cut(Endless):
+    """Says how long its table is, and sends less without saying so."""
+
+    def do_HEAD(self, length: bool = True) -> None:
+        self.send_response(200)
+        if length:
+            self.send_header("Content-Length", "1000")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD(length=False)
+        self.wfile.write(b"user_id\n" * 100)
+        self.close_connection = True
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [(Replaced, "was written again while it was read: run it again"), (Cut, "came with 800 of 1,000 bytes")],
+)
+def test_a_download_that_is_not_one_whole_version_is_refused(tmp_path: Path, handler: type, words: str) -> None:
+    with serving(handler) as address:
+        fails(f"{address}/pairs.csv", tmp_path / "raw", words)
+
+
 @pytest.mark.parametrize(
     "kind",
     [

@@ -17,6 +17,10 @@ import boto3
 import pandas as pd
 import pull_project
 import pytest
+from fsspec.callbacks import Callback
+
+from rerank.data import stores
+from rerank.errors import UserError
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 OBJECT = "training_pairs.parquet.zip"
@@ -208,6 +212,28 @@ def test_a_folder_and_a_plain_address_of_the_bucket_work_too(server: Server, pro
     pull_project.set_params(project, source=f"s3://pairs/{OBJECT}")
     dvc(project, "repro", AWS_ENDPOINT_URL=server.address)
     assert rows(project) == 6
+
+
+@pytest.mark.parametrize("address", ["s3://pairs/twice/part.csv", "s3://pairs/twice"])
+def test_an_object_that_is_written_again_while_it_is_read_is_refused(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    for name, value in {"AWS_ENDPOINT_URL": server.address, "AWS_DEFAULT_REGION": "us-east-1", **KEYS}.items():
+        monkeypatch.setenv(name, value)
+    stores._root.cache_clear()
+    client = server.client("s3")
+    client.put_object(Bucket="pairs", Key="twice/part.csv", Body=b"old\n" * 100_000)
+
+    class Writing(Callback):
+        def relative_update(self, inc: int = 1) -> None:
+            client.put_object(Bucket="pairs", Key="twice/part.csv", Body=b"new\n" * 100_000)
+
+    places = {"pairs/twice/part.csv": tmp_path / "part.csv"}
+    with pytest.raises(UserError, match=r"part\.csv was written again while it was read"):
+        stores.download(address, places, callback=Writing())
+    stores.download(address, places)
+    assert places["pairs/twice/part.csv"].read_bytes() == b"new\n" * 100_000
+    stores._root.cache_clear()
 
 
 def test_an_object_larger_than_the_limit_is_refused_without_a_download(server: Server, project: Path) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from rerank.data.archives import Meter, Metered, gunzip, is_tar, places, rename, untar, unzip, write
 from rerank.data.formats import FORMATS, LEFT_OUT, table_suffix, told
-from rerank.data.stores import explaining, is_local, located, names
+from rerank.data.stores import download, explaining, is_local, located, names
 from rerank.errors import UserError
 
 # A lone file always gets this name and the suffix of its kind, so that moving or packing the source re-runs nothing
@@ -113,18 +113,20 @@ def _download(source: str, target: Path, *, max_bytes: int, up_to: int) -> list[
         info = store.info(path)
         if info["type"] == "directory":
             found, start = _places(source, up_to=up_to), path.rstrip("/")
-            files = [(f"{start}/{name}", target / place) for name, place in found.items() if place]
+            files = {f"{start}/{name}": target / place for name, place in found.items() if place}
             others = [name for name, place in found.items() if not place]
-            size = sum(store.size(name) or 0 for name, _ in files)
+            size = sum(store.size(name) or 0 for name in files)
         else:
-            files = [(path, target / ".download")]
+            files = {path: target / ".download"}
             size = info.get("size")
+        taken: set[Path] = set()
+        for name, place in files.items():
+            if place in taken:
+                raise UserError(f"{source}: {name} has the place of another file, but for its ending: rename one")
+            taken.add(place)
+            place.parent.mkdir(parents=True, exist_ok=True)
         with Meter(source, "downloading", size=size, max_bytes=max_bytes) as meter:
-            for name, place in files:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                if place.exists():
-                    raise UserError(f"{source}: {name} has the place of another file, but for its ending: rename one")
-                store.get_file(name, str(place), callback=meter)
+            download(source, files, callback=meter)
     if info["type"] == "directory":
         return others
     file = target / ".download"

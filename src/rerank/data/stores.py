@@ -8,13 +8,14 @@ appears only when it is whole.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.implementations.local import LocalFileSystem
 
 from rerank.data.formats import check_whole, is_hidden, is_parquet
@@ -95,7 +96,10 @@ def is_file(address: str) -> bool:
 
 def _version(info: dict[str, Any]) -> str:
     """Return what changes when a file is written again: its ETag, or its size and time."""
-    return str(info["ETag"]) if "ETag" in info else f"{info['size']} bytes at {info['mtime']}"
+    if "ETag" in info:
+        return str(info["ETag"])
+    time = next((info[name] for name in ("mtime", "LastModified", "Last-Modified") if name in info), None)
+    return f"{info.get('size')} bytes at {time}"
 
 
 def version(address: str) -> str:
@@ -152,6 +156,37 @@ def parquet_files(folder: str) -> tuple[dict[str, str], list[str]]:
     return files, [name for name in found if name not in files]
 
 
+def download(address: str, places: Mapping[str, Path], *, callback: Callback = DEFAULT_CALLBACK) -> None:
+    """Copy files of one address, each whole and all as they were when it began. Call it within `explaining`.
+
+    A transfer that is cut goes on where it was, so that a file that is written again meanwhile would become half of
+    each; and of a body without a length the end may be missing.
+
+    Args:
+        address: of the file or the folder.
+        places: path in the file system of `located` → the file to write.
+
+    Raises:
+        UserError: when a file is not the same after it was read, or came with another number of bytes.
+    """
+
+    def known() -> dict[str, dict[str, Any]]:
+        store, path = located(address)
+        return {path: store.info(path)} if path in places else store.find(path, detail=True)
+
+    store, _ = located(address)
+    before = known()
+    for path, place in places.items():
+        store.get_file(path, str(place), callback=callback)
+    after = known()
+    for path, place in places.items():
+        if path not in after or _version(before[path]) != _version(after[path]):
+            raise UserError(f"{address}: {path} was written again while it was read: run it again when it is whole")
+        size, came = before[path].get("size"), place.stat().st_size
+        if size is not None and came != size:
+            raise UserError(f"{address}: {path} came with {came:,} of {size:,} bytes: check the network, run it again")
+
+
 @contextmanager
 def opened(address: str) -> Iterator[IO[bytes]]:
     """Open the file at ``address`` for reading a few bytes, such as a parquet file's footer."""
@@ -171,8 +206,8 @@ def copied(address: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "part.parquet"
         with explaining(address):
-            store, path = located(address)
-            store.get_file(path, str(copy))
+            _, path = located(address)
+            download(address, {path: copy})
         yield copy
 
 
