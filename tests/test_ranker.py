@@ -1,5 +1,6 @@
 """A model scores as its folder says, wherever it is loaded, and a folder that can't score is one line."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -158,6 +159,34 @@ def test_a_damaged_folder_is_one_line(file: str, content: bytes | None, cross_en
     with pytest.raises(UserError, match=f"^{re.escape(str(folder))}") as error:
         load(folder)
     assert "\n" not in str(error.value)
+
+
+def naming_code(file: str, key: str, value: object, folder: Path) -> None:
+    """Let ``key`` of a JSON file name code that lies in the model's folder, and in the one where Python is started."""
+    content = json.loads((folder / file).read_text())
+    (content[1] if isinstance(content, list) else content)[key] = value
+    (folder / file).write_text(json.dumps(content))
+    (folder / "own.py").write_text("import torch\nfrom pathlib import Path\nPath('RAN').touch()\nOwn = torch.nn.GELU\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("modules.json", "type", "own.Own"),
+        ("2_Dense/config.json", "activation_function", "own.Own"),
+        ("config.json", "auto_map", {"AutoModel": "own.Own", "AutoConfig": "own.Own"}),
+    ],
+)
+def test_code_that_a_folder_names_is_never_run(
+    file: str, key: str, value: object, cross_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = scoring_as(cross_encoder, tmp_path / "model")
+    naming_code(file, key, value, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    with contextlib.suppress(UserError):
+        load(folder)
+    assert not (folder / "RAN").exists()
 
 
 def test_all_that_decides_the_scores_counts_as_the_model_and_words_do_not(cross_encoder: Path, tmp_path: Path) -> None:
