@@ -170,9 +170,10 @@ def download(address: str, places: Mapping[str, Path], *, callback: Callback = D
         UserError: when a file is not the same after it was read, or came with another number of bytes.
     """
 
-    def known() -> dict[str, dict[str, Any]]:
+    def known() -> dict[str, tuple[str, int | None]]:
         store, path = located(address)
-        return {path: store.info(path)} if path in places else store.find(path, detail=True)
+        found = {path: store.info(path)} if path in places else store.find(path, detail=True)
+        return {name: (_version(info), info.get("size")) for name, info in found.items()}
 
     store, _ = located(address)
     before = known()
@@ -180,9 +181,9 @@ def download(address: str, places: Mapping[str, Path], *, callback: Callback = D
         store.get_file(path, str(place), callback=callback)
     after = known()
     for path, place in places.items():
-        if path not in after or _version(before[path]) != _version(after[path]):
+        if path not in before or before[path] != after.get(path):
             raise UserError(f"{address}: {path} was written again while it was read: run it again when it is whole")
-        size, came = before[path].get("size"), place.stat().st_size
+        size, came = before[path][1], place.stat().st_size
         if size is not None and came != size:
             raise UserError(f"{address}: {path} came with {came:,} of {size:,} bytes: check the network, run it again")
 
