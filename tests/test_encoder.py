@@ -28,8 +28,8 @@ from rerank.model.encoder import build, open_bi_encoder
 from rerank.model.fine_tuning import train
 from rerank.model.lengths import check_words
 from rerank.model.ranker import load
-from rerank.systems.bi_encoder import score as score_by_cosine
-from rerank.systems.cross_encoder import score_untuned
+from rerank.systems.bi_encoder import opened as opened_bi_encoder
+from rerank.systems.cross_encoder import opened_untuned
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
 PAIRS = pd.DataFrame(
@@ -54,18 +54,22 @@ def refused(words: str, *uses: Callable[[], Any]) -> None:
         assert "\n" not in str(error.value) and len(str(error.value)) <= 300
 
 
+def score_by_cosine(folder: Path) -> Any:
+    return opened_bi_encoder(folder, max_length=32, precision="fp32")(PAIRS)
+
+
 def uses_of_a_cross_encoder(folder: Path) -> tuple[Callable[[], Any], ...]:
     return (
         lambda: build(folder, max_length=32, dropout=0.0, seed=1),
         lambda: load(folder),
-        lambda: score_untuned(PAIRS, folder, max_length=32, precision="fp32"),
+        lambda: opened_untuned(folder, max_length=32, precision="fp32"),
     )
 
 
 def uses_of_a_bi_encoder(folder: Path) -> tuple[Callable[[], Any], ...]:
     return (
         lambda: open_bi_encoder(folder),
-        lambda: score_by_cosine(PAIRS, folder, max_length=32, precision="fp32"),
+        lambda: score_by_cosine(folder),
     )
 
 
@@ -105,7 +109,7 @@ def test_a_bi_encoder_that_counts_positions_from_the_padding_on_reads_what_it_ha
     RobertaModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     assert open_bi_encoder(folder).max_seq_length == 32
-    assert np.isfinite(score_by_cosine(PAIRS, folder, max_length=32, precision="fp32")).all()
+    assert np.isfinite(score_by_cosine(folder)).all()
     build(folder, max_length=32, dropout=0.0, seed=1).predict([("word " * 99, "tale " * 99)])
     refused("max_length is 33: .* reads 32 tokens at most", lambda: build(folder, max_length=33, dropout=0.0, seed=1))
 
@@ -121,14 +125,14 @@ def test_a_model_whose_layers_are_in_a_folder_of_their_own_is_a_base(tmp_path: P
     pairs = list(zip(PAIRS["user_ctx"], PAIRS["book_text"], strict=True))
     one, other = (build(folder, max_length=32, dropout=0.0, seed=1).predict(pairs) for folder in (old, new))
     np.testing.assert_array_equal(one, other)
-    assert score_untuned(PAIRS, old, max_length=32, precision="fp32") is None
+    assert opened_untuned(old, max_length=32, precision="fp32") is None
     refused("gives embeddings, not scores", lambda: load(old))
 
 
 def test_a_table_of_words_is_a_bi_encoder_too(folder: Path, tokenizer: Any) -> None:
     table = StaticEmbedding(tokenizer.backend_tokenizer, embedding_dim=8)
     SentenceTransformer(modules=[table], device="cpu").save_pretrained(str(folder), create_model_card=False)
-    assert np.isfinite(score_by_cosine(PAIRS, folder, max_length=32, precision="fp32")).all()
+    assert np.isfinite(score_by_cosine(folder)).all()
 
 
 @pytest.mark.parametrize("content", ["{}", '{"model_type": "nonsense"}', '{"model_type": "bert", "hidden_size": 5}'])

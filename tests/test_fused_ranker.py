@@ -17,7 +17,7 @@ from rerank.__main__ import arguments
 from rerank.__main__ import main as rerank
 from rerank.errors import UserError
 from rerank.json_file import write_json
-from rerank.serve import fused
+from rerank.serve.fused import FusedRanker
 from rerank.systems.fusion import Fusion
 from rerank.systems.registry import sources
 from rerank.systems.scoring import score
@@ -77,33 +77,33 @@ def test_the_scores_are_those_that_the_pipeline_measures(
         lists = np.zeros(len(pairs), dtype=int)
         unmeasured = {name: np.zeros(len(pairs)) for name in WEIGHTS} | measured
         expected = Fusion(WEIGHTS, TEXT_WEIGHTS, {}, None).scores(unmeasured, lists, np.full(len(pairs), cold))
-        found = fused.rank(Path("ranker"), pairs["user_ctx"].iloc[0], pairs["book_text"].tolist())
+        found = FusedRanker(Path("ranker")).rank(pairs["user_ctx"].iloc[0], pairs["book_text"].tolist())
         np.testing.assert_allclose(found.scores, expected, atol=1e-4)
         assert np.ptp(expected) > 0.1
 
 
 def test_a_cold_or_unknown_candidate_is_neither_helped_nor_hurt_by_what_readers_know(folder: Path) -> None:
     context, known = "Favorite books: Book 4", [f"Title: Book {n} | and more" for n in range(4)]
-    alone = fused.rank(folder / "ranker", context, known)
-    more = fused.rank(folder / "ranker", context, [*known, "Title: Book 11 | and more", "Title: Never heard of"])
+    alone = FusedRanker(folder / "ranker").rank(context, known)
+    more = FusedRanker(folder / "ranker").rank(context, [*known, "Title: Book 11 | and more", "Title: Never heard of"])
     assert alone.words == ["scores: 1.00 item-kNN, 0.70 cross-encoder, 0.50 bi-encoder, 0.30 popularity"]
     assert more.words[1:] == ["2 of 6 candidates have no known readers: 0.90 bi-encoder, 0.40 cross-encoder"]
     assert np.isfinite(more.scores).all()
 
 
 def test_a_reader_without_a_known_favourite_gets_what_the_other_systems_say(folder: Path) -> None:
-    found = fused.rank(folder / "ranker", "likes cooking", [f"Title: Book {n} | and more" for n in range(4)])
+    found = FusedRanker(folder / "ranker").rank("likes cooking", [f"Title: Book {n} | and more" for n in range(4)])
     assert found.words[1:] == ["no favourite of the reader is in the catalogue: item-kNN say nothing"]
     assert np.ptp(found.scores) > 0
 
 
 def test_one_candidate_and_an_empty_catalogue_are_ranked_too(folder: Path, tmp_path: Path) -> None:
-    assert fused.rank(folder / "ranker", "Favorite books: Book 4", ["Title: Book 1"]).scores.tolist() == [0]
+    assert FusedRanker(folder / "ranker").rank("Favorite books: Book 4", ["Title: Book 1"]).scores.tolist() == [0]
     empty = shutil.copytree(folder / "ranker", tmp_path / "ranker")
     for table in ("catalogue", "books", "item_knn"):
         path = empty / f"coreading/{table}.parquet"
         pd.read_parquet(path).iloc[:0].to_parquet(path)
-    found = fused.rank(empty, "Favorite books: Book 4", ["Title: Book 1", "Title: Book 2"])
+    found = FusedRanker(empty).rank("Favorite books: Book 4", ["Title: Book 1", "Title: Book 2"])
     assert "2 of 2 candidates have no known readers" in found.words[-1] and np.ptp(found.scores) > 0
 
 
@@ -112,7 +112,7 @@ def test_one_candidate_and_an_empty_catalogue_are_ranked_too(folder: Path, tmp_p
 )
 def test_candidates_without_one_word_are_ranked_too(folder: Path, texts: list[str]) -> None:
     for context in ("Favorite books: Book 4", "\U0001f602"):
-        found = fused.rank(folder / "ranker", context, texts)
+        found = FusedRanker(folder / "ranker").rank(context, texts)
         assert found.scores.shape == (len(texts),) and np.isfinite(found.scores).all()
 
 
@@ -121,7 +121,7 @@ def test_a_fusion_of_readers_alone_ranks_by_texts_where_they_know_nothing(folder
     content = json.loads((tmp_path / "ranker/ranker.json").read_text())
     write_json(tmp_path / "ranker/ranker.json", {**content, "weights": {"item_knn": 1.0}}, exact=True)
     texts = [f"Title: Book {n} | and more" for n in range(4)]
-    assert np.ptp(fused.rank(tmp_path / "ranker", "likes cooking", texts).scores) > 0
+    assert np.ptp(FusedRanker(tmp_path / "ranker").rank("likes cooking", texts).scores) > 0
 
 
 def run(*words: object, capsys: pytest.CaptureFixture[str]) -> tuple[list[dict], str]:

@@ -108,11 +108,12 @@ def test_every_row_gets_the_score_of_its_own_pair(cross_encoder):
         assert alone[0] == pytest.approx(scores[row], abs=1e-5)
 
 
-def test_the_speed_of_a_model_is_printed_by_all_its_pairs(cross_encoder, capsys):
+def test_the_speed_of_a_system_is_printed_by_all_its_pairs(cross_encoder, capsys):
     pairs = pairs_of(["sea"] * 4, BOOKS)
     score(pairs, {"bm25": None, "cross_encoder": cross_encoder}, max_length=64, precision="fp32")
-    (line,) = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(rf"{cross_encoder}: [\d,.]+ queries and [\d,]+ candidates a second", line)
+    lines = capsys.readouterr().out.splitlines()
+    for label, line in zip(("BM25", "cross-encoder"), lines, strict=True):
+        assert re.fullmatch(rf"{label}: [\d,.]+ queries and [\d,]+ candidates a second", line)
 
 
 def test_a_base_without_a_head_is_no_untuned_cross_encoder_and_one_with_a_head_is(folder, cross_encoder, capsys):

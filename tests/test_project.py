@@ -98,8 +98,8 @@ def code_of(folder: Path, name: str) -> set[str]:
     used = _imports(ROOT / f"src/stages/{module}.py")
     for system in re.findall(r"(\w+)(?:=\S+)?", stage["cmd"].partition("--systems ")[2]):
         if system in SYSTEMS:
-            scorer = SYSTEMS[system].scorer.partition(":")[0].removeprefix("rerank.").replace(".", "/")
-            used |= {scorer} | _imports(ROOT / f"src/rerank/{scorer}.py")
+            opener = SYSTEMS[system].opener.partition(":")[0].removeprefix("rerank.").replace(".", "/")
+            used |= {opener} | _imports(ROOT / f"src/rerank/{opener}.py")
     return {f"{src}/stages/{module}.py"} | {f"{src}/rerank/{one}.py" for one in used - CARRIERS}
 
 

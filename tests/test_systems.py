@@ -12,7 +12,7 @@ import pytest
 from rerank.errors import UserError
 from rerank.systems.bm25 import bm25
 from rerank.systems.popularity import popularity
-from rerank.systems.registry import CHANCE, FUSED, SYSTEMS, scorer, sources
+from rerank.systems.registry import CHANCE, FUSED, SYSTEMS, opener, sources
 from rerank.systems.scoring import score
 
 BOOKS = [
@@ -41,7 +41,7 @@ def test_every_system_has_a_label_and_a_colour_of_its_own_and_a_scorer_that_is_t
     for name, system in SYSTEMS.items():
         assert name == system.name and re.fullmatch("#[0-9A-Fa-f]{6}", system.colour)
         assert system.colour.upper() != "#D55E00"
-        assert name in (CHANCE, FUSED) or callable(scorer(system))
+        assert name in (CHANCE, FUSED) or callable(opener(system))
 
 
 def test_popularity_counts_training_positives_and_gives_unseen_books_0():

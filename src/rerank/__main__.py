@@ -17,10 +17,9 @@ from rerank.command import run
 from rerank.errors import UserError
 from rerank.model.engines import ENGINES, engine_named
 from rerank.model.folder import favourite_parts, model_files
-from rerank.serve.fused import is_fused, system_folder, told
-from rerank.serve.fused import rank as rank_fused
+from rerank.serve.fused import FusedRanker, is_fused, system_folder
 from rerank.serve.scoring import HERE, score_pairs
-from rerank.systems.registry import FINE_TUNED
+from rerank.systems.registry import FINE_TUNED, SYSTEMS
 
 
 def rank(
@@ -84,7 +83,8 @@ def arguments() -> argparse.ArgumentParser:
         '  python -m rerank --model models/cross-encoder --user "Favorite books: Dune" --top 5 candidates.txt\n'
         '  head candidates.txt | python -m rerank --model models/cross-encoder --user "Favorite books: Dune" -\n'
         "  python -m rerank --model models/cross-encoder --pairs pairs.parquet --output scored.parquet\n"
-        "  python -m rerank --model models/cross-encoder --pairs pairs --output scored --ray",
+        "  python -m rerank --model models/cross-encoder --pairs pairs --output scored --ray\n"
+        "  python -m rerank serve --help    over HTTP",
     )
     parser.add_argument(
         "--model",
@@ -132,7 +132,7 @@ def main(given: argparse.Namespace) -> None:
         if given.only != FINE_TUNED:
             raise UserError(f"--only is '{given.only}': only {FINE_TUNED} ranks alone")
         if given.user is not None:
-            given.user = told(given.model, given.user)
+            given.user = FusedRanker(given.model, without=SYSTEMS).told(given.user)
         given.model = system_folder(given.model, FINE_TUNED)
     if given.pairs:
         if is_fused(given.model):
@@ -164,7 +164,7 @@ def main(given: argparse.Namespace) -> None:
     if is_fused(given.model):
         if given.engine != "torch":
             raise UserError(f"--engine: a fusion runs on torch: leave it out, or add --only {FINE_TUNED}")
-        fused = rank_fused(given.model, given.user, candidates)
+        fused = FusedRanker(given.model).rank(given.user, candidates)
         print(*fused.words, sep="\n", file=sys.stderr)
         scores, shown = fused.scores, fused.scores
     else:
@@ -186,4 +186,9 @@ def main(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run(main, arguments().parse_args())
+    if sys.argv[1:2] == ["serve"]:
+        from rerank.serve.http import command
+
+        run(command.main, command.arguments().parse_args(sys.argv[2:]))
+    else:
+        run(main, arguments().parse_args())

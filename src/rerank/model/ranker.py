@@ -14,6 +14,7 @@ from rerank.model.encoder import open_cross_encoder
 from rerank.model.engines import engine_named
 from rerank.model.folder import SCORING, Scoring, model_files, read_scoring
 from rerank.model.scores import Forward, score
+from rerank.model.tokens import OwnTokens, pair_tokens
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Ranker:
             progress=self.progress,
             forward=self.forward,
         )
+
+    def tokens(self, contexts: Sequence[str], texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return how many tokens the model reads of each pair, shape (pairs,), or a bound where it can't be told."""
+        found = pair_tokens(self.model) or OwnTokens(self.model)
+        found.add((*contexts, *texts))
+        return found.lengths(found.numbers_of(contexts), found.numbers_of(texts))
 
     def shown(self, scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Return what a person gets to see of raw scores: similarities from 0 to max_grade where that is the task.

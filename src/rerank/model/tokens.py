@@ -80,9 +80,7 @@ class PairTokens:
             if text is None or not self.template or self.template[-1][0] != text:
                 self.template.append((text, number, kind))
         self.special = sum(text is None for text, _, _ in self.template)
-        self.numbers: dict[str, int] = {}
-        self.ids = _Growing(np.int32)
-        self.starts, self.counts = _Growing(np.int64), _Growing(np.int64)
+        self.forget()
         probes = _probes(min(self.max_length, LONGEST_PROBE))
         try:
             found, expected = self.preprocess(probes), model.preprocess(probes)
@@ -111,6 +109,11 @@ class PairTokens:
         self.starts.extend(self.ids.size + np.cumsum([0, *map(len, found[:-1])]))
         self.counts.extend(np.array(counts, dtype=np.int64))
         self.ids.extend(np.concatenate(found))
+
+    def forget(self) -> None:
+        """Forget every text: what bounds the memory of a process that lives on."""
+        self.numbers: dict[str, int] = {}
+        self.ids, self.starts, self.counts = _Growing(np.int32), _Growing(np.int64), _Growing(np.int64)
 
     def numbers_of(self, texts: Sequence[str]) -> Numbers:
         """Return the number of each text, shape (texts,).

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
+from rerank.systems.distinct import Scorer
+
 
 def bm25(contexts: Sequence[str], texts: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return Okapi BM25 (Robertson et al. 1995; Lucene's form, k1 1.5, b 0.75) with the context as the query.
@@ -30,6 +32,6 @@ def bm25(contexts: Sequence[str], texts: Sequence[str]) -> npt.NDArray[np.float6
     return scores
 
 
-def score(pairs: pd.DataFrame, source: None, *, max_length: int, precision: str) -> npt.NDArray[np.float64]:
-    """Return the `bm25` of each pair among ``pairs``."""
-    return bm25(pairs["user_ctx"].tolist(), pairs["book_text"].tolist())
+def opened(source: None, *, max_length: int, precision: str, progress: bool = True) -> Scorer:
+    """Return what scores each pair with its `bm25` among the pairs."""
+    return lambda pairs: bm25(pairs["user_ctx"].tolist(), pairs["book_text"].tolist())

@@ -2,25 +2,23 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from rerank.model.folder import Scoring, has_head
 from rerank.model.ranker import load
-from rerank.systems.distinct import Scores, score_distinct
+from rerank.systems.distinct import Scorer, distinct
 
 
-def score(pairs: pd.DataFrame, source: Path, *, max_length: int, precision: str) -> Scores:
-    """Return the raw scores of the cross-encoder in ``source``, as its folder says, or else as the arguments do.
+def opened(source: Path, *, max_length: int, precision: str, progress: bool = True) -> Scorer:
+    """Return what gives the raw scores of the cross-encoder in ``source``, as its folder says, or the arguments do.
 
     Raises:
         UserError: see `rerank.model.ranker.load`.
     """
-    ranker = load(source, otherwise=Scoring(max_length=max_length, precision=precision))
-    return score_distinct(pairs, ranker.score, source=source)
+    how = Scoring(max_length=max_length, precision=precision)
+    return distinct(load(source, otherwise=how, progress=progress).score)
 
 
-def score_untuned(pairs: pd.DataFrame, source: Path, *, max_length: int, precision: str) -> Scores | None:
-    """Return `score`, or None when the base model in ``source`` has no head yet."""
+def opened_untuned(source: Path, *, max_length: int, precision: str, progress: bool = True) -> Scorer | None:
+    """Return `opened`, or None when the base model in ``source`` has no head yet."""
     if not has_head(source):
         return None
-    return score(pairs, source, max_length=max_length, precision=precision)
+    return opened(source, max_length=max_length, precision=precision, progress=progress)

@@ -1,31 +1,24 @@
-"""Scoring each pair of texts once, however many rows share it, and saying how fast that was."""
+"""Scoring each pair of texts once, however many rows share it."""
 
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 Scores = npt.NDArray[np.floating]
+# A system that is ready to score: from a frame with `rerank.data.pairs.COLUMNS` one score a row, higher is better, or
+# None where it knows nothing of any row.
+Scorer = Callable[[pd.DataFrame], Scores | None]
 
 
-def score_distinct(
-    pairs: pd.DataFrame, scorer: Callable[[list[str], list[str]], Scores], *, source: Path | None
-) -> Scores:
-    """Return one score a row of ``pairs`` from ``scorer(contexts, texts)``, which sees each (context, text) once.
+def distinct(texts_scorer: Callable[[list[str], list[str]], Scores]) -> Scorer:
+    """Return the scorer of pairs by ``texts_scorer(contexts, texts)``, which sees each (context, text) once."""
 
-    Args:
-        pairs: frame with `rerank.data.pairs.COLUMNS`.
-        source: the model's folder, for the printed speed; the loading of the model is not in it.
-    """
-    texts = ["user_ctx", "book_text"]
-    row = pairs.groupby(texts, sort=False).ngroup().to_numpy()
-    distinct = pairs.drop_duplicates(texts)
-    start = time.perf_counter()
-    scores = scorer(distinct["user_ctx"].tolist(), distinct["book_text"].tolist())
-    seconds = time.perf_counter() - start
-    queries, candidates = pairs["user_id"].nunique() / seconds, len(pairs) / seconds
-    print(f"{source}: {queries:,.1f} queries and {candidates:,.0f} candidates a second")
-    return scores[row]
+    def score(pairs: pd.DataFrame) -> Scores:
+        texts = ["user_ctx", "book_text"]
+        row = pairs.groupby(texts, sort=False).ngroup().to_numpy()
+        some = pairs.drop_duplicates(texts)
+        return texts_scorer(some["user_ctx"].tolist(), some["book_text"].tolist())[row]
+
+    return score

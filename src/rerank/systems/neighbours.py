@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from rerank.systems import coreading
+from rerank.systems.distinct import Scorer
 
 
 def write(
@@ -32,25 +33,27 @@ def write(
         )
 
 
-def scores(pairs: pd.DataFrame, source: Path, *, system: str) -> npt.NDArray[np.float64] | None:
-    """Return the `coreading.scores` of ``pairs`` with the neighbours of ``system`` in the folder ``source``."""
+def opened(source: Path, *, system: str) -> Scorer:
+    """Return what gives the `coreading.scores` with the neighbours of ``system`` in the folder ``source``."""
     books = pd.read_parquet(source / "books.parquet")["book_id"].to_numpy(dtype=object)
     table = pd.read_parquet(source / f"{system}.parquet")
     weights = (table["weight"].to_numpy(), (table["book"].to_numpy(), table["neighbour"].to_numpy()))
-    return coreading.scores(
+    neighbours = sparse.csr_array(weights, shape=(len(books), len(books)))
+    catalogue = pd.read_parquet(source / "catalogue.parquet")
+    return lambda pairs: coreading.scores(
         pairs["user_ctx"].tolist(),
         pairs["book_id"].tolist(),
-        catalogue=pd.read_parquet(source / "catalogue.parquet"),
+        catalogue=catalogue,
         known=books,
-        neighbours=sparse.csr_array(weights, shape=(len(books), len(books))),
+        neighbours=neighbours,
     )
 
 
-def item_knn(pairs: pd.DataFrame, source: Path, *, max_length: int, precision: str) -> npt.NDArray[np.float64] | None:
-    """Score with item-kNN; None where no favourite of any context is known."""
-    return scores(pairs, source, system="item_knn")
+def item_knn(source: Path, *, max_length: int, precision: str, progress: bool = True) -> Scorer:
+    """Return what scores with item-kNN; it says None where no favourite of any context is known."""
+    return opened(source, system="item_knn")
 
 
-def ease(pairs: pd.DataFrame, source: Path, *, max_length: int, precision: str) -> npt.NDArray[np.float64] | None:
-    """Score with EASE; None where no favourite of any context is known."""
-    return scores(pairs, source, system="ease")
+def ease(source: Path, *, max_length: int, precision: str, progress: bool = True) -> Scorer:
+    """Return what scores with EASE; it says None where no favourite of any context is known."""
+    return opened(source, system="ease")

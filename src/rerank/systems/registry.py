@@ -1,6 +1,6 @@
 """Every system that ranks candidate lists: one entry a system, which tables, pictures and stages follow.
 
-A leaf without torch: its scorers are named, and imported when they score.
+A leaf without torch: what opens a system is named, and imported when it is opened.
 """
 
 import pkgutil
@@ -24,8 +24,8 @@ class System:
         name: what score tables and dvc.yaml call it.
         label: what tables and pictures call it.
         colour: its colour in every picture. #D55E00 is no system's: it marks what is worse, or best.
-        scorer: ``module:function`` of ``score(pairs, source, *, max_length, precision) -> scores | None``: one score a
-            row of ``pairs``, higher is better, or None where this system does not exist. None: it follows
+        opener: ``module:function`` of ``opened(source, *, max_length, precision, progress)``, which returns what scores
+            pairs, see `rerank.systems.distinct.Scorer`, or None where this system does not exist. None: it follows
             from the lists (evaluate) or from other systems (fuse).
         source: what it scores with, in words; None when the pairs alone are enough.
         knows_warm_only: whether it knows only books that training readers have met.
@@ -36,14 +36,14 @@ class System:
     name: str
     label: str
     colour: str
-    scorer: str | None
+    opener: str | None
     source: str | None = None
     knows_warm_only: bool = False
     headline: bool = True
     may_tie: bool = False
 
 
-BI_ENCODER, CROSS_ENCODER = "rerank.systems.bi_encoder:score", "rerank.systems.cross_encoder:score"
+BI_ENCODER, CROSS_ENCODER = "rerank.systems.bi_encoder:opened", "rerank.systems.cross_encoder:opened"
 NEIGHBOURS = "rerank.systems.neighbours"
 MODEL, TABLES = "model folder", "folder of neighbours"
 READERS: dict[str, Any] = {"knows_warm_only": True, "may_tie": True}
@@ -52,11 +52,17 @@ SYSTEMS = {
     for system in (
         System(CHANCE, "chance", "#8c8c8c", None, headline=False),
         System(
-            "popularity", "popularity", "#E69F00", "rerank.systems.popularity:score", "table", headline=False, **READERS
+            "popularity",
+            "popularity",
+            "#E69F00",
+            "rerank.systems.popularity:opened",
+            "table",
+            headline=False,
+            **READERS,
         ),
         System("item_knn", "item-kNN", "#661100", f"{NEIGHBOURS}:item_knn", TABLES, **READERS),
         System("ease", "EASE", "#6A3D9A", f"{NEIGHBOURS}:ease", TABLES, headline=False, **READERS),
-        System("bm25", "BM25", "#CC79A7", "rerank.systems.bm25:score", headline=False, may_tie=True),
+        System("bm25", "BM25", "#CC79A7", "rerank.systems.bm25:opened", headline=False, may_tie=True),
         System("bi_encoder", "bi-encoder", "#009E73", BI_ENCODER, MODEL, headline=False),
         System("bi_encoder_tuned", "tuned bi-encoder", "#117733", BI_ENCODER, MODEL),
         System("bi_encoder_cosine", "bi-encoder, cosine loss", "#882255", BI_ENCODER, MODEL),
@@ -80,10 +86,10 @@ def named(name: str, *, where: str) -> System:
     return SYSTEMS[name]
 
 
-def scorer(system: System) -> Callable:
-    """Import and return the function that scores for ``system``, which has one."""
-    assert system.scorer, f"{system.name} has no scorer"
-    return pkgutil.resolve_name(system.scorer)
+def opener(system: System) -> Callable:
+    """Import and return the function that opens ``system``, which has one."""
+    assert system.opener, f"{system.name} has no opener"
+    return pkgutil.resolve_name(system.opener)
 
 
 def sources(systems: Sequence[str]) -> dict[str, Path | None]:
@@ -97,7 +103,7 @@ def sources(systems: Sequence[str]) -> dict[str, Path | None]:
         name, equals, path = text.partition("=")
         where = f"--systems {text}"
         system = named(name, where=where)
-        if system.scorer is None:
+        if system.opener is None:
             raise UserError(f"{where}: {name} is computed from what other systems and lists give: leave it out")
         if name in found:
             raise UserError(f"{where}: {name} is named twice: name it once")

@@ -1,5 +1,6 @@
 """Scoring candidate lists with the systems of the registry, each with what it needs."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,13 +9,13 @@ import pandas as pd
 from rerank.model.collapse import BROKEN_WEIGHTS, COLLAPSED, COLLAPSED_BI_ENCODER, check_scores
 from rerank.model.folder import SCORING
 from rerank.systems.distinct import Scores
-from rerank.systems.registry import FINE_TUNED, named, scorer
+from rerank.systems.registry import FINE_TUNED, named, opener
 
 
 def score(
     pairs: pd.DataFrame, systems: Mapping[str, Path | None], *, max_length: int, precision: str
 ) -> dict[str, Scores]:
-    """Return each system's scores, one a row of ``pairs``; without those that do not exist here.
+    """Return each system's scores, one a row of ``pairs``, and print its speed; without those that do not exist here.
 
     Args:
         pairs: frame with `rerank.data.pairs.COLUMNS`.
@@ -28,12 +29,17 @@ def score(
     scores: dict[str, Scores] = {}
     for name, source in systems.items():
         system = named(name, where="score")
-        values = scorer(system)(pairs, source, max_length=max_length, precision=precision)
+        score_pairs = opener(system)(source, max_length=max_length, precision=precision)
+        start = time.perf_counter()
+        values = None if score_pairs is None else score_pairs(pairs)
+        seconds = time.perf_counter() - start
         if values is None:
             print(f"{source}: is no {system.label}: left out")
             continue
         if not system.may_tie:
             check_scores(name, values, advice=_advice(name, source))
+        queries, candidates = pairs["user_id"].nunique() / seconds, len(pairs) / seconds
+        print(f"{system.label}: {queries:,.1f} queries and {candidates:,.0f} candidates a second")
         scores[name] = values
     return scores
 
