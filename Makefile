@@ -58,10 +58,10 @@ MORE = { echo '$(MADE)'; $(PLAIN) | grep -v -x -F -f requirements.txt; }
 
 lock: tools
 	@rm -f "$(VENV)/lock.txt"
-	@$(RUN) $(COMPILE) --extra dev --extra ray --extra openvino --upgrade && $(PLAIN) > "$(VENV)/all.txt"
+	@$(RUN) $(COMPILE) --extra dev --extra ray --extra openvino --extra serve --upgrade && $(PLAIN) > "$(VENV)/all.txt"
 	@$(RUN) $(COMPILE) --constraint "$(VENV)/all.txt" && { echo '$(MADE)'; $(PLAIN); } > requirements.txt
 	@$(RUN) $(COMPILE) --constraint "$(VENV)/all.txt" --extra dev && $(MORE) > requirements-dev.txt
-	@$(RUN) $(COMPILE) --constraint "$(VENV)/all.txt" --extra ray --extra openvino && $(MORE) > requirements-extras.txt
+	@$(RUN) $(COMPILE) --constraint "$(VENV)/all.txt" --extra ray --extra openvino --extra serve && $(MORE) > requirements-extras.txt
 
 # A lock's content is compared, not its date, and recorded last: an interrupted installation is taken up again.
 # src is put on the path by a .pth file, so that nothing outside the lock is needed to build a package.
@@ -83,7 +83,7 @@ environment:
 tools: environment
 	@$(call add,requirements-dev)
 
-# What is not needed to reproduce: Ray and OpenVINO.
+# What is not needed to reproduce: Ray, OpenVINO and the server.
 extras: environment
 	@$(call add,requirements-extras)
 
