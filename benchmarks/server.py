@@ -165,7 +165,18 @@ async def same(one: str, other: str, requests: Requests) -> float:
 def main(given: argparse.Namespace) -> None:
     """Print a table, and what the options ask for."""
     requests = Requests(given.split)
-    ours = [sys.executable, "-m", "rerank", "serve", "--model", str(given.model), "--port", "0"]
+    ours = [
+        sys.executable,
+        "-m",
+        "rerank",
+        "serve",
+        "--model",
+        str(given.model),
+        "--port",
+        "0",
+        "--engine",
+        given.engine,
+    ]
     plain = [sys.executable, "-c", PLAIN, str(given.model)]
     rows = []
     with served(plain) as (address, _), served([*ours, "--timeout", "600"]) as (our_address, process):
@@ -209,6 +220,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("models/cross-encoder"))
     parser.add_argument("--split", type=Path, default=Path("data/split"))
+    parser.add_argument("--engine", default="torch", help="of the server")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--each", type=int, default=8, help="requests of each kind, at least")
     parser.add_argument("--requests", type=int, default=0, help="of known readers, to see errors and memory")

@@ -256,9 +256,9 @@ def test_precision_reaches_the_trainer(run_train: Callable[..., Trained], refere
 
 @pytest.mark.parametrize(
     ("able", "precision"),
-    [({}, "fp32"), ({"avx512_bf16": True}, "fp32"), ({"avx512_bf16": True, "amx_bf16": True}, "bf16")],
+    [({}, "fp32"), ({"avx512_f": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")],
 )
-def test_a_processor_trains_in_bf16_by_itself_with_amx_alone(
+def test_a_processor_takes_bf16_by_itself_where_it_has_its_products(
     able: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)

@@ -26,14 +26,16 @@ ONE_POOL = threading.Lock()
 def resolve_precision(precision: str, device: str) -> str:
     """Return fp32 or bf16; ``auto`` takes bf16 where ``device`` is sooner in it.
 
-    That needs AMX of a processor: with AVX512 alone, training in bf16 took 1.5 x as long as in fp32.
+    That needs AMX of a processor, or AVX512's products of bf16, with which an AMD EPYC scores and trains three times as
+    fast as in fp32; emulated, they are slower.
     """
     if precision != "auto":
         return precision
     if device == "cuda":
         native = torch.cuda.get_device_capability() >= (8, 0)
     else:
-        native = device == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+        able = torch.cpu.get_capabilities()
+        native = device == "cpu" and bool(able.get("amx_bf16") or able.get("avx512_bf16"))
     return "bf16" if native else "fp32"
 
 
