@@ -181,7 +181,7 @@ def main(given: argparse.Namespace) -> None:
     rows = []
     with served(plain) as (address, _), served([*ours, "--timeout", "600"]) as (our_address, process):
         difference = asyncio.run(same(address, our_address, requests))
-        if difference > 0.01:
+        if difference > 0.03:  # bf16, where a score lies in 0 to 1
             sys.exit(f"error: the scores differ by {difference:.3f}")
         print(f"the scores differ by {difference:.2g} at most")
         for clients in given.clients:

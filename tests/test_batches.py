@@ -99,6 +99,15 @@ def test_a_pair_that_was_scored_is_not_scored_again():
     assert model.asked == [[("a", "x"), ("a", "y")]]
 
 
+def test_many_who_ask_the_same_at_once_have_it_computed_once():
+    async def work(batches: Batches) -> None:
+        answers = await asyncio.gather(*(batches.scores(["a"] * 40, [f"{n:02}" for n in range(40)]) for _ in range(9)))
+        assert len({tuple(scores) for scores, _ in answers}) == 1
+
+    _, model = run(work, tokens=60, memory=10**6)
+    assert sorted(text for batch in model.asked for _, text in batch) == [f"{n:02}" for n in range(40)]
+
+
 def test_a_small_request_does_not_wait_for_all_of_a_large_one():
     ended: list[str] = []
 

@@ -136,15 +136,18 @@ class Batches:
                 pairs = list(dict.fromkeys(pair for _, some in batch for pair in some))
                 if not pairs:
                     continue
-                values = await loop.run_in_executor(self.executor, self._scored, pairs)
+                # What another request had computed since this one came is there by now.
+                scored = {pair: known[0] for pair in pairs if (known := self.memory.peek(digest(*pair)))}
+                if new := [pair for pair in pairs if pair not in scored]:
+                    values = await loop.run_in_executor(self.executor, self._scored, new)
+                    scored.update(zip(new, values, strict=True))
+                    self.sizes.append(len(new))
             except Exception as error:  # the requests of this batch fail, and no others
                 for job in [job for job, _ in batch] or list(self._jobs):
                     if not job.done.done():
                         job.done.set_exception(error)
                     self._leave(job)
                 continue
-            self.sizes.append(len(pairs))
-            scored = dict(zip(pairs, values, strict=True))
             for job, some in batch:
                 tokens = job.tokens[len(job.known) :]
                 job.known.update((pair, (scored[pair], count)) for pair, count in zip(some, tokens, strict=False))

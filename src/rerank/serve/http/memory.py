@@ -36,6 +36,11 @@ class Memory(Generic[Value]):
         self._entries.move_to_end(key)
         return entry[0]
 
+    def peek(self, key: Hashable) -> Value | None:
+        """Return the value, or None, as if nobody had asked."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry[0]
+
     def put(self, key: Hashable, value: Value, *, size: int = 0) -> None:
         """Remember a value; ``size`` is what key and value take beside `OVERHEAD`, in bytes."""
         entry = self._entries.pop(key, None)
