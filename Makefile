@@ -49,6 +49,7 @@ bench: tools extras
 	@$(RUN) PYTHONPATH=src python benchmarks/pipeline.py
 	@$(RUN) dvc repro --quiet
 	@$(RUN) PYTHONPATH=src python benchmarks/models.py
+	@$(RUN) PYTHONPATH=src python benchmarks/server.py
 
 COMPILE = pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host \
 	--no-emit-find-links pyproject.toml --output-file "$(VENV)/lock.txt"
