@@ -118,8 +118,9 @@ def test_a_small_request_does_not_wait_for_all_of_a_large_one():
 
         await asyncio.gather(ask("large", 20 * TURN), ask("small", 5), ask("small too", 5))
 
-    run(work, tokens=TURN * 9)
+    _, model = run(work, tokens=TURN * 15)
     assert ended[-1] == "large" and len(ended) == 3
+    assert {context for context, _ in model.asked[0]} == {"large", "small", "small too"}
 
 
 def test_too_many_waiting_pairs_are_refused_but_never_a_request_alone():
