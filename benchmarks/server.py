@@ -2,8 +2,8 @@
 
 Each client asks for 100 books, waits for the answer and asks again. New readers have a context that nobody had before;
 known ones ask again. Both servers answer the same requests with the same model, one after the other; their scores are
-compared. ``--overload`` offers four times what the server does, and ``--requests N`` counts errors and memory over N
-requests of known readers.
+compared. ``--overload N`` sends N requests from 32 clients where four may wait, and ``--requests N`` counts errors and
+memory over N requests of known readers.
 """
 
 import argparse

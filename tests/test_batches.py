@@ -165,6 +165,22 @@ def test_an_error_fails_the_requests_of_its_batch_and_no_others():
     run(work, model=model)
 
 
+def test_texts_that_can_not_be_counted_fail_their_own_request_alone():
+    async def work(batches: Batches) -> None:
+        def counted(contexts: list[str], texts: list[str]) -> np.ndarray:
+            if "bad" in texts:
+                raise RuntimeError("no tokens")
+            return lengths(contexts, texts)
+
+        batches.lengths = counted
+        good, bad = await asyncio.gather(
+            batches.scores(["a"], ["good"]), batches.scores(["a"], ["bad"]), return_exceptions=True
+        )
+        assert good[0].tolist() == [worth("a", "good")] and str(bad) == "no tokens" and batches.waiting == 0
+
+    run(work)
+
+
 def test_a_score_that_is_no_number_is_never_an_answer():
     model = Model()
     model.score = lambda contexts, texts: np.full(len(texts), np.nan)  # type: ignore[method-assign]

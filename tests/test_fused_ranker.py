@@ -31,7 +31,11 @@ WEIGHTS = {"popularity": 0.3, "item_knn": 1.0, "bi_encoder": 0.5, "cross_encoder
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, cross_encoder: Path, tiny_bert: Callable[..., Path]) -> Path:
     """A folder in which the stages before this one have run, and this one."""
-    folder = tmp_path_factory.mktemp("fused")
+    return write_ranker(tmp_path_factory.mktemp("fused"), cross_encoder, tiny_bert)
+
+
+def write_ranker(folder: Path, cross_encoder: Path, tiny_bert: Callable[..., Path]) -> Path:
+    """Run the stages up to this one in a folder, and return it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("DVC_STAGE", raising=False)

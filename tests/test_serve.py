@@ -19,18 +19,14 @@ import browser
 import cohere
 import numpy as np
 import pytest
-import test_coreading
-from score_tables import write_params
 from server import LIMITS, Client, serving
+from test_fused_ranker import write_ranker
 
 from rerank.command import run
-from rerank.json_file import write_json
 from rerank.model.ranker import load
 from rerank.serve.fused import FusedRanker
 from rerank.serve.http import command
 from rerank.systems.registry import FINE_TUNED
-from stages.coreading import main as coreading
-from stages.ranker import main as make
 
 USER = "Favorite books: Book 4; Book 7"
 TEXTS = [f"Title: Book {number} | about the sea" for number in range(6)]
@@ -40,26 +36,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 @pytest.fixture(scope="module")
 def ranker(tmp_path_factory: pytest.TempPathFactory, cross_encoder: Path, tiny_bert: Callable[..., Path]) -> Path:
     """The folder of a fusion, as the stages make it."""
-    folder = tmp_path_factory.mktemp("ranker")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("DVC_STAGE", raising=False)
-        test_coreading.write_project()
-        coreading(
-            split=Path("split"), sampled=Path("sampled"), coreading=Path("coreading"), teacher=Path("teacher.parquet")
-        )
-        tiny_bert(folder / "bi-encoder")
-        weights = {"item_knn": 1.0, "bi_encoder": 0.5, FINE_TUNED: 0.7}
-        texts = {"bi_encoder": 0.9, FINE_TUNED: 0.4}
-        write_json(Path("fusion.json"), {"weights": weights, "text_weights": texts})
-        write_params(max_length=64, precision="fp32")
-        make(
-            weights=Path("fusion.json"),
-            coreading=Path("coreading"),
-            systems=["item_knn=coreading", "bi_encoder=bi-encoder", f"cross_encoder={cross_encoder}"],
-            ranker=Path("ranker"),
-        )
-    return folder / "ranker"
+    return write_ranker(tmp_path_factory.mktemp("served"), cross_encoder, tiny_bert) / "ranker"
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +197,9 @@ def test_a_token_is_asked_for_everywhere_but_where_it_is_watched(cross_encoder):
             for header in ({}, {"Authorization": "Bearer open"}, {"Authorization": "open sesame"}):
                 assert client.ask(path, sent, **header).status == 401
         assert client.ask("/rerank", content, Authorization="Bearer open sesame").status == 200
-        assert all(client.ask(path).status == 200 for path in ("/health", "/ready", "/metrics", "/"))
+        assert all(
+            client.ask(path).status == 200 for path in ("/health", "/ready", "/metrics", "/", "/page.js", "/page.css")
+        )
 
 
 def slowed(client: Client, seconds: float) -> threading.Event:
@@ -251,6 +230,20 @@ def test_a_full_queue_sends_away_at_once_and_keeps_what_it_took(cross_encoder):
         assert refused.headers["retry-after"] == "1" and refused.json["error_type"] == "Overloaded"
         assert first.result().status == second.result().status == 200
         assert client.ask("/rerank", {"query": "a third", "texts": TEXTS}).status == 200
+
+
+def test_where_one_system_has_no_room_the_others_do_not_work(ranker):
+    with serving(ranker, most_waiting=10) as client, ThreadPoolExecutor(9) as threads:
+        client.service.batches["bi_encoder"].most_waiting = 1_000
+        running = slowed(client, 1.0)
+        taken = [threads.submit(client.ask, "/rerank", {"query": "first", "texts": TEXTS})]
+        assert running.wait(10)
+        taken.append(threads.submit(client.ask, "/rerank", {"query": "second", "texts": TEXTS}))
+        while client.service.batches[FINE_TUNED].waiting < len(TEXTS):
+            time.sleep(0.01)
+        assert client.ask("/rerank", {"query": "third", "texts": TEXTS}).status == 429
+        assert client.service.batches["bi_encoder"].waiting <= len(TEXTS)
+        assert [answer.result().status for answer in taken] == [200, 200]
 
 
 def test_a_request_that_takes_too_long_is_given_up(cross_encoder):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rerank.command import run
+from rerank.command import count, run
 from rerank.errors import UserError
 from rerank.model.engines import ENGINES, engine_named
 from rerank.model.folder import favourite_parts, model_files
@@ -66,13 +66,6 @@ def read_candidates(file: str) -> list[str]:
     return candidates
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is below 1")
-    return number
-
-
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
@@ -108,7 +101,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     one.add_argument("--user", metavar="TEXT", help="the user's context, in the words of the training pairs")
     one.add_argument("candidates", nargs="?", metavar="FILE", help="one candidate a line, - for standard input")
-    one.add_argument("--top", type=_count, metavar="N", help="print the best N only")
+    one.add_argument("--top", type=count, metavar="N", help="print the best N only")
     one.add_argument("--format", choices=("table", "json"), default="table", help="of the output (default: table)")
     many = parser.add_argument_group(
         "score a table of pairs", "writes raw scores (logits), which keep their differences"

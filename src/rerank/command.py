@@ -49,6 +49,14 @@ def parser(main: Callable[..., None]) -> argparse.ArgumentParser:
     return found
 
 
+def count(text: str) -> int:
+    """Return the number that an argument is: 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is below 1")
+    return number
+
+
 def run(main: Callable[..., None], *args: object) -> None:
     """Call ``main``, with ``args`` or what the command line names; a user's mistake is one line and exit code 1."""
     given = {} if args else vars(parser(main).parse_args())

@@ -47,6 +47,8 @@ class Cosines:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             self.vectors.update(zip(new, vectors, strict=True))
             self.characters += sum(map(len, new))
+            if len(new) == len(texts):
+                return vectors
         return np.stack([self.vectors[text] for text in texts])
 
 

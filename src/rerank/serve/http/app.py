@@ -1,19 +1,17 @@
 """The routes: rankings in the forms of TEI, Cohere, Jina and vLLM, and what operators ask."""
 
 import asyncio
-import base64
-import hashlib
-import re
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import generate_latest
 from starlette.exceptions import HTTPException
 
@@ -23,7 +21,17 @@ from rerank.serve.http.forms import Rerank, Score, bare, results, scored
 from rerank.serve.http.guard import Counts, Guard, RefusedError, first_words, refusal
 from rerank.serve.http.service import Service
 
-PAGE = Path(__file__).with_name("page.html")
+PAGE = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+# The page runs its own script, asks this server, and nothing else.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 RETRY_AFTER = "1"  # second
 Answer = TypeVar("Answer")
 
@@ -159,9 +167,8 @@ def app(service: Service, *, limits: Limits, token: str | None) -> Guard:
     async def metrics() -> Response:
         return PlainTextResponse(generate_latest(counts.registry))
 
-    @routes.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return HTMLResponse(HTML, headers=HEADERS)
+    for path, (name, kind) in PAGE.items():
+        routes.get(path, include_in_schema=False)(partial(_file, Path(__file__).with_name(name).read_bytes(), kind))
 
     @routes.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> Response:
@@ -180,23 +187,9 @@ def app(service: Service, *, limits: Limits, token: str | None) -> Guard:
     async def failed(_: Request, error: Exception) -> Response:
         return refusal(RefusedError(500, f"an error of ours ({type(error).__name__}): the server's log has it"))
 
-    paths = frozenset(path for route in routes.routes if (path := getattr(route, "path", None)))
+    paths = frozenset(known for route in routes.routes if (known := getattr(route, "path", None)))
     return Guard(routes, counts=counts, token=token, max_body=limits.body, paths=paths)  # type: ignore[arg-type]
 
 
-def policy(html: str) -> str:
-    """Return the Content-Security-Policy that lets run what stands in the page, and nothing else."""
-
-    def hashes(tag: str) -> str:
-        blocks = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-        digests = (base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks)
-        return " ".join(f"'sha256-{digest}'" for digest in digests)
-
-    return (
-        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-
-HTML = PAGE.read_text(encoding="utf-8")
-HEADERS = {"Content-Security-Policy": policy(HTML), "X-Content-Type-Options": "nosniff"}
+async def _file(content: bytes, kind: str) -> Response:
+    return Response(content, media_type=kind, headers=HEADERS)

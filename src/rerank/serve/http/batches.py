@@ -128,11 +128,13 @@ class Batches:
                 self._arrived.clear()
                 await self._arrived.wait()
                 await asyncio.sleep(self.longest_wait)
-            batch: list[tuple[Job, list[Pair]]] = []
+            asking: list[Job] = []
             try:
                 for job in [job for job in self._jobs if not job.tokens]:
+                    asking = [job]
                     job.tokens = list(map(int, await loop.run_in_executor(self.executor, self._lengths, job.pairs)))
                 batch = self._next()
+                asking = [job for job, _ in batch]
                 pairs = list(dict.fromkeys(pair for _, some in batch for pair in some))
                 if not pairs:
                     continue
@@ -142,8 +144,8 @@ class Batches:
                     values = await loop.run_in_executor(self.executor, self._scored, new)
                     scored.update(zip(new, values, strict=True))
                     self.sizes.append(len(new))
-            except Exception as error:  # the requests of this batch fail, and no others
-                for job in [job for job, _ in batch] or list(self._jobs):
+            except Exception as error:  # the requests that asked for it fail, and no others
+                for job in asking:
                     if not job.done.done():
                         job.done.set_exception(error)
                     self._leave(job)

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from rerank.command import count
 from rerank.errors import UserError
 from rerank.model.engines import ENGINES, engine_named
 from rerank.model.folder import model_files
@@ -35,13 +36,6 @@ def _port(text: str) -> int:
     return number
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is below 1")
-    return number
-
-
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
@@ -58,10 +52,10 @@ def arguments() -> argparse.ArgumentParser:
     for name, kind, default, words in (
         ("--timeout", _positive, 30, "seconds until a request is given up"),
         ("--longest-wait", _not_negative, 2, "milliseconds that a request waits for others to share its batch"),
-        ("--most-waiting", _count, 20_000, "pairs that may wait; more are sent away with 429"),
+        ("--most-waiting", count, 20_000, "pairs that may wait; more are sent away with 429"),
         ("--memory-mb", _not_negative, 256, "megabytes for answers that are asked for again; 0: none"),
-        ("--max-documents", _count, 10_000, "texts of one request"),
-        ("--max-characters", _count, 100_000, "characters of one text"),
+        ("--max-documents", count, 10_000, "texts of one request"),
+        ("--max-characters", count, 100_000, "characters of one text"),
         ("--max-body-mb", _positive, 20, "megabytes of one request"),
     ):
         parser.add_argument(name, type=kind, default=default, metavar="N", help=f"{words} (default: {default:,})")

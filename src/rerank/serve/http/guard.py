@@ -1,7 +1,6 @@
 """What stands before every route: the token, the size of the body, what is counted, and errors in one form."""
 
 import hmac
-import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -18,7 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # Whoever watches the server needs no token, and learns no text.
-OPEN = ("/health", "/ready", "/metrics", "/")
+OPEN = ("/health", "/ready", "/metrics", "/", "/page.css", "/page.js")
 # The words of TEI for a status.
 TYPES = {401: "Unauthorized", 404: "NotFound", 413: "Validation", 429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -153,4 +152,4 @@ def first_words(errors: list[Any]) -> tuple[int, str]:
     if first["type"] == "json_invalid":
         return 400, "the body is not valid JSON"
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
-    return 422, f"{where}: {json.dumps(first['msg'], ensure_ascii=True)[1:-1]}"
+    return 422, f"{where}: {first['msg']}"

@@ -1,7 +1,7 @@
 """A model folder at work on requests: what `python -m rerank` computes, in batches across requests, and remembered."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from rerank.model.ranker import Ranker, load
 from rerank.model.scores import TOKENS_PER_BATCH
 from rerank.model.tokens import PairTokens, tokenize_once
 from rerank.serve.fused import FusedRanker, is_fused, system_folder
-from rerank.serve.http.batches import Batches, Known, digest
+from rerank.serve.http.batches import Batches, digest
 from rerank.serve.http.memory import Memory
 from rerank.systems.distinct import Scorer
 from rerank.systems.registry import FINE_TUNED, MODEL, SYSTEMS
@@ -85,31 +85,28 @@ class Service:
         if self.ranker is not None:
             tokenize_once(self.ranker.model)
         self.executor = ThreadPoolExecutor(1, "device")
-        self.lookups: Memory[Any] = Memory(int(LOOKUPS * memory_bytes))
-        memory: Memory[Known] = Memory(memory_bytes - self.lookups.limit)
         device = "cpu" if self.ranker is None else self.ranker.model.device.type
         tokens = TOKENS_PER_BATCH.get(device, TOKENS_PER_BATCH["cuda"])
         if device == "cpu":
             tokens *= BATCHES_PER_THREAD * torch.get_num_threads()
-        how_batched: dict[str, Any] = {
-            "tokens": tokens,
-            "longest_wait": longest_wait,
-            "most_waiting": most_waiting,
-            "executor": self.executor,
-        }
-        self.batches: dict[str, Batches] = {}
-        shares = 1 + sum(SYSTEMS[name].source == MODEL for name in self.tables_and_models())
-        memory.limit //= shares
+        models: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         if self.ranker is not None:
-            self.batches[FINE_TUNED] = Batches(self._scored, lengths=self.ranker.tokens, memory=memory, **how_batched)
-        for name, scorer in self.tables_and_models().items():
-            if SYSTEMS[name].source == MODEL:
-                self.batches[name] = Batches(
-                    _by_texts(scorer),
-                    lengths=_letters,
-                    memory=Memory(memory.limit),
-                    **how_batched,
-                )
+            models[FINE_TUNED] = self._scored, self.ranker.tokens
+        others = {} if self.fused is None else self.fused.systems
+        models |= {name: (_by_texts(one), _letters) for name, one in others.items() if SYSTEMS[name].source == MODEL}
+        self.lookups: Memory[Any] = Memory(int(LOOKUPS * memory_bytes))
+        self.batches = {
+            name: Batches(
+                score,
+                lengths=lengths,
+                executor=self.executor,
+                memory=Memory((memory_bytes - self.lookups.limit) // len(models)),
+                tokens=tokens,
+                longest_wait=longest_wait,
+                most_waiting=most_waiting,
+            )
+            for name, (score, lengths) in models.items()
+        }
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -121,10 +118,6 @@ class Service:
     def max_length(self) -> int | None:
         """Tokens of a pair that the cross-encoder reads; None: as many as there are, or there is none."""
         return None if self.ranker is None else self.ranker.model.max_seq_length
-
-    def tables_and_models(self) -> dict[str, Scorer]:
-        """Return the systems of a fusion but the cross-encoder."""
-        return {} if self.fused is None else self.fused.systems
 
     async def start(self) -> None:
         """Begin to work, and rank two texts, so that the first client does not wait for what is made once."""
@@ -153,19 +146,17 @@ class Service:
             return await self.paired([context] * len(texts), texts)
         pairs = await self._pairs(context, texts)
         contexts = pairs["user_ctx"].tolist()
-        models = dict(
-            zip(
-                self.batches,
-                await asyncio.gather(*(one.scores(contexts, texts) for one in self.batches.values())),
-                strict=True,
-            )
-        )
-        scores: dict[str, npt.NDArray[np.floating] | None] = {name: values for name, (values, _) in models.items()}
-        for name, scorer in self.tables_and_models().items():
-            if name not in models:
-                scores[name] = await self._looked_up(name, scorer, pairs)
-        ordered = {name: scores[name] for name in self.fused.content["systems"]}
-        found = self.fused.weighed(pairs, ordered)
+        try:
+            async with asyncio.TaskGroup() as group:  # where one has no room the others need not work
+                asked = {name: group.create_task(one.scores(contexts, texts)) for name, one in self.batches.items()}
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        models = {name: task.result() for name, task in asked.items()}
+        scores = {
+            name: models[name][0] if name in models else await self._looked_up(name, self.fused.systems[name], pairs)
+            for name in self.systems
+        }
+        found = self.fused.weighed(pairs, scores)
         tokens = models[FINE_TUNED][1] if FINE_TUNED in models else 0
         return Judged(found.scores, expit(found.scores), tokens, found.words)
 
@@ -227,6 +218,6 @@ def _letters(contexts: list[str], texts: list[str]) -> npt.NDArray[np.integer]:
     return np.array([(len(context) + len(text)) // 4 + 3 for context, text in zip(contexts, texts, strict=True)])
 
 
-def _by_texts(scorer: Scorer) -> Any:
+def _by_texts(scorer: Scorer) -> Callable[[list[str], list[str]], Any]:
     """Return what gives a model's scores from contexts and texts; a model always has some."""
     return lambda contexts, texts: scorer(pd.DataFrame({"user_ctx": contexts, "book_text": texts}))
